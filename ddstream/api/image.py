@@ -1,0 +1,82 @@
+"""`parameters.input` of the image connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from ddstream.api.parameters import Numbers, ParameterObject
+from ddstream.data import Normalise
+
+
+class ImageInput(ParameterObject):
+    """How images become samples (contract 3.2). Sizes are pixels."""
+
+    refused: ClassVar[Mapping[str, Any]] = {
+        "segmentation": False,
+        "bbox": False,
+        "ctc": False,
+        "db_width": 0,
+        "db_height": 0,
+        "align": False,
+    }
+
+    connector: str = Field(default="image", description="`image`.")
+    timeout: int = Field(default=6000, ge=-1, le=36000, description="Seconds to fetch the data.")
+    width: int = Field(default=227, description="Width after resizing; -1 keeps it.")
+    height: int = Field(default=227, description="Height after resizing; -1 keeps it.")
+    crop_width: int = Field(default=0, ge=0, description="Width of a centre crop; 0 is none.")
+    crop_height: int = Field(default=0, ge=0, description="Height of a centre crop; 0 is none.")
+    aspect_ratio_pad: bool = Field(
+        default=False, description="With one size of -1: pad to a square, black, centred."
+    )
+    bw: bool = Field(default=False, description="Decode as grey.")
+    rgb: bool = Field(default=False, description="Channels in RGB order, not BGR.")
+    histogram_equalization: bool = Field(default=False, description="Equalise the luminance.")
+    unchanged_data: bool = Field(default=False, description="Keep depth and channels of the file.")
+    interp: str = Field(
+        default="cubic", description="cubic, linear, nearest, lanczos4 or area; others are cubic."
+    )
+    cuda: bool = Field(default=False, description="Resize on the GPU where OpenCV can.")
+    scale: float = Field(default=1.0, description="Factor of every pixel value.")
+    mean: Numbers = Field(
+        default=(), description="Subtracted after scaling: one, or one a channel."
+    )
+    std: Numbers = Field(default=(), description="Divisor after the mean: one, or one a channel.")
+    scaled: bool = Field(default=False, description="Scale by `scale_min` and `scale_max`.")
+    scale_min: int = Field(default=600, ge=1, description="Wanted length of the shorter side.")
+    scale_max: int = Field(default=1000, ge=1, description="Bound of the longer side.")
+    keep_orig: bool = Field(default=False, description="Keep the original beside the resized one.")
+    multi_label: bool = Field(default=False, description="List files name several classes a line.")
+    root_folder: str = Field(default="", description="Folder that relative paths start from.")
+    test_split: float = Field(default=0.0, ge=0, lt=1, description="Part held out for testing.")
+    shuffle: bool = Field(default=False, description="Shuffle the training set before splitting.")
+    seed: int = Field(default=-1, description="Seed of the shuffle; -1 is a random one.")
+    db: bool = Field(default=False, description="Constant memory: images are read when needed.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> ImageInput:
+        for name, size in (("width", self.width), ("height", self.height)):
+            if size != -1 and size < 1:
+                raise ValueError(f"{name} must be -1 or at least 1")
+        for name, crop, size in (
+            ("width", self.crop_width, self.width),
+            ("height", self.crop_height, self.height),
+        ):
+            if crop > size > 0:
+                raise ValueError(f"Crop {name} must be less than or equal to {name}")
+        if 0.0 in self.std:
+            raise ValueError("std must not be 0")
+        return self
+
+    @property
+    def limited(self) -> bool:
+        """Sizes follow `scale_min` and `scale_max` (D-24): one of the three was given."""
+        return self.scaled or bool({"scale_min", "scale_max"} & self.model_fields_set)
+
+    @property
+    def normalise(self) -> Normalise:
+        """The model's first layer."""
+        return Normalise(self.scale, self.mean, self.std)

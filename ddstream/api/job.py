@@ -1,0 +1,158 @@
+"""A training job as every side sees it: its record, its history, and the answers about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from ddstream.api.envelope import Answer, Json
+from ddstream.errors import DDError, from_status
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life (contract 1.8, appendix B)."""
+
+    RUNNING = "running"
+    """Queued or training."""
+    CANCELLING = "cancelling"
+    """Asked to stop; its checkpoint is being written."""
+    TERMINATING = "terminating"
+    """Being killed."""
+    FINISHED = "finished"
+    """Came to its last iteration."""
+    TERMINATED = "terminated"
+    """Stopped by its user; the last checkpoint is kept."""
+    ERROR = "error"
+    """Failed; the error's status object tells why."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will happen; the report waits to be read."""
+        return self in (JobStatus.FINISHED, JobStatus.TERMINATED, JobStatus.ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job at one moment. A change is a new record (`evolve`); times are Unix seconds."""
+
+    service: str
+    number: int
+    status: JobStatus = JobStatus.RUNNING
+    started: float = field(default_factory=time.time)
+    ended: float | None = None
+    measure: Mapping[str, Any] = field(default_factory=dict)
+    """The live values while it runs; the final ones after."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What joins `measure` in the final body: measures, parameters, test_predictions."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """mltype, sname, description, model."""
+    error: Mapping[str, Any] | None = None
+    """The status object of the error that ended it."""
+    correlation_id: str = ""
+    """The request that started it; the same id again gets the same job."""
+    epoch: int = 0
+    """Counts the attempts: each resumption by another trainer is one more."""
+    version: int = 0
+    """The service's version that its end made; 0 while it runs."""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """The train request, for who resumes it."""
+
+    def evolve(self, **changes: Any) -> Self:
+        """The record after a change."""
+        return replace(self, **changes)
+
+    def seconds(self) -> float:
+        """Whole seconds from start to end, or to now."""
+        return float(int((self.ended or time.time()) - self.started))
+
+    def to_json(self) -> Json:
+        """For a topic or a pipe."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> JobRecord:
+        """The inverse of `to_json`."""
+        return cls(**{**raw, "status": JobStatus(raw["status"])})
+
+
+class JobChange(NamedTuple):
+    """A new record of a job, and the points that joined its history since the last one."""
+
+    record: JobRecord
+    points: Mapping[str, list[float]] = {}
+
+
+class History:
+    """The series of a job's measures: metric -> values in order."""
+
+    def __init__(self, series: Mapping[str, list[float]] | None = None) -> None:
+        self.series: dict[str, list[float]] = {k: list(v) for k, v in (series or {}).items()}
+
+    def extend(self, points: Mapping[str, list[float]]) -> None:
+        """Add points at the end of their series."""
+        for name, values in points.items():
+            self.series.setdefault(name, []).extend(values)
+
+    def sampled(self, most: int | None) -> Json:
+        """`measure_hist` and `measure_sampling` (contract 1.8), at most `most` points a series."""
+        hist: Json = {}
+        sampling: Json = {}
+        for name, values in self.series.items():
+            step = 1 if most is None else -(-len(values) // max(1, most))
+            if step > 1:
+                values = values[::step]
+                sampling[f"{name}_sampling"] = step
+            hist[f"{name}_hist"] = values
+        return {"measure_hist": hist, "measure_sampling": sampling}
+
+
+def started_answer(record: JobRecord, warnings: list[str]) -> Answer:
+    """The answer to an asynchronous `POST /train`."""
+    head: Json = {"method": "/train", "job": record.number, "status": "running"}
+    if warnings:
+        head["warnings"] = warnings
+    return Answer(201, head)
+
+
+def job_answer(record: JobRecord, history: History, most: int | None) -> Answer:
+    """The answer to `GET /train`; `most` bounds the history, None leaves it out."""
+    head: Json = {"method": "/train", "job": record.number, "status": str(record.status)}
+    if record.status is JobStatus.ERROR:
+        return Answer(200, head, {"Error": record.error})
+    head["time"] = record.seconds()
+    body: Json = {"measure": record.measure, **record.report, **record.about}
+    if most is not None:
+        body |= history.sampled(most)
+    return Answer(200, head, body)
+
+
+def blocking_answer(record: JobRecord, history: History, most: int | None) -> Answer:
+    """The answer to a `POST /train` that waited. Raises the error of a job that failed."""
+    if record.error is not None:
+        raise from_status(record.error)
+    head = {"method": "/train", "time": record.seconds()}
+    return Answer(201, head, job_answer(record, history, most).body)
+
+
+def stopped_answer(record: JobRecord) -> Answer:
+    """The answer to `DELETE /train`: how the job ended, or that it is ending."""
+    head: Json = {"method": "/train", "job": record.number, "status": str(record.status)}
+    if record.status.ended:
+        head["time"] = record.seconds()
+    return Answer(200, head)
+
+
+def job_line(record: JobRecord) -> Json:
+    """The entry of a service's `jobs` list."""
+    line: Json = {"job": record.number, "status": str(record.status)}
+    if record.status.ended:
+        return line | {"status": "finished" if record.error is None else "error"}
+    return line | {"measure": record.measure, "time": record.seconds()}
+
+
+def failed(record: JobRecord, error: DDError) -> JobRecord:
+    """The record of a job that `error` ended."""
+    return record.evolve(status=JobStatus.ERROR, error=error.status(), ended=time.time())

@@ -1,0 +1,114 @@
+"""Predict: the request, its output options, and the call that carries it through an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from ddstream.api.envelope import Answer
+from ddstream.api.parameters import ParameterObject, Strings
+from ddstream.api.service import Parameters
+from ddstream.errors import DDError
+
+
+def _element(value: Any) -> Any:
+    if isinstance(value, str | bytes) or hasattr(value, "__array_interface__"):
+        return value
+    if hasattr(value, "__fspath__"):
+        return value.__fspath__()
+    raise ValueError("an element of data is a string")
+
+
+Element = Annotated[Any, PlainValidator(_element), WithJsonSchema({"type": "string"})]
+"""A path, a URL, base64, a line of text; in-process also bytes and arrays."""
+
+
+class PredictRequest(ParameterObject):
+    """The body of POST /predict."""
+
+    service: str = Field(description="Name of the service.")
+    data: list[Element] = Field(
+        default_factory=list, description="Paths, folders, URLs, base64 or lines to predict from."
+    )
+    parameters: Parameters = Field(
+        default_factory=Parameters, description="Options of this call, over the service's own."
+    )
+    index_uris: list[str] = Field(
+        default_factory=list, description="Names under which the data are indexed."
+    )
+
+
+class NetworkOutput(ParameterObject):
+    """Where an answer is pushed (`output.network`)."""
+
+    url: str = Field(min_length=1, description="http(s)://... or kafka://topic.")
+    http_method: Literal["POST", "PUT", "PATCH"] = Field(
+        default="POST", description="Method of the push."
+    )
+    content_type: str = Field(
+        default="", description="Content type of the push; the header's name may stand before it."
+    )
+
+
+class OutputParameters(ParameterObject):
+    """`parameters.output` of predict, and its defaults at creation."""
+
+    refused: ClassVar[Mapping[str, Any]] = {
+        "bbox": False,
+        "best_bbox": -1,
+        "nms_threshold": 0.45,
+        "top_k": -1,
+        "rois": "",
+        "multibox_rois": False,
+        "index": False,
+        "build_index": False,
+        "search": False,
+        "search_nn": 10,
+        "index_type": "Flat",
+        "index_gpu": False,
+        "index_gpuid": "all",
+        "train_samples": 100000,
+        "ondisk": True,
+        "nprobe": None,
+        "ctc": False,
+        "confidences": [],
+        "logits_blob": "",
+        "logits": False,
+    }
+
+    best: int = Field(default=1, ge=-1, description="Classes a prediction; -1 means all.")
+    confidence_threshold: float = Field(
+        default=0.0, description="Only classes strictly above this probability; 0 keeps all."
+    )
+    measure: Strings = Field(default=(), description="Measures of a labelled test set.")
+    regression: bool = Field(default=False, description="The answer is a vector of targets.")
+    template: str = Field(default="", description="Mustache template of the answer.")
+    network: NetworkOutput | None = Field(default=None, description="Push the answer there.")
+    measure_hist: bool = Field(default=False, description="Give the history of the measures.")
+    max_hist_points: int = Field(default=10000, ge=1, description="Bound of a history's length.")
+    target_repository: str = Field(default="", description="Folder for the best model's files.")
+
+
+Done = Callable[[Answer | DDError], None]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One predict request on its way through a host; `done` is called once, on the event loop.
+
+    `data` are elements as a client gives them; `raw` says that they are bytes of one datum each,
+    named by `uris`. `deadline` is in Unix seconds.
+    """
+
+    service: str
+    data: Sequence[Any]
+    done: Done
+    parameters: Parameters = field(default_factory=Parameters)
+    raw: bool = False
+    uris: Sequence[str] = ()
+    deadline: float | None = None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+    nbytes: int = 0

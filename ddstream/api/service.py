@@ -1,0 +1,78 @@
+"""Services: what a client creates, and what is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ddstream.api.envelope import Json
+from ddstream.api.parameters import ParameterObject
+from ddstream.errors import BadRequest, NotFound
+
+Clear = Literal["full", "lib", "mem", "dir", "index"]
+
+
+class Parameters(ParameterObject):
+    """The four parameter objects, raw: each part reads its own, typed, where it is used."""
+
+    input: dict[str, Any] = Field(default_factory=dict, description="Options of the connector.")
+    mllib: dict[str, Any] = Field(default_factory=dict, description="Options of the library.")
+    output: dict[str, Any] = Field(default_factory=dict, description="Options of the answer.")
+    stream: dict[str, Any] = Field(
+        default_factory=dict, description="How the service behaves on Kafka (an addition)."
+    )
+
+
+class ModelObject(ParameterObject):
+    """Where the model's files are."""
+
+    refused: ClassVar[Mapping[str, Any]] = {"init": None, "index_preload": False}
+
+    repository: str = Field(description="Folder of the model's files; it must be writable.")
+    weights: str = Field(default="", description="Weights to start from: a file in the repository.")
+    create_repository: bool = Field(default=False, description="Make the folder if it is missing.")
+
+
+class ServiceDefinition(ParameterObject):
+    """The body of PUT /services/{name}."""
+
+    mllib: str = Field(description="Library that runs the model: `torch`.")
+    type: Literal["supervised", "unsupervised"] = Field(
+        default="supervised", description="Predictions of classes and values, or bare features."
+    )
+    description: str = Field(default="", description="Free text, given back by /info.")
+    model: dict[str, Any] = Field(
+        default_factory=dict, description="The model object: `repository` and how to use it."
+    )
+    parameters: Parameters = Field(
+        default_factory=Parameters, description="Defaults of every later call."
+    )
+
+
+def service_name(name: str) -> str:
+    """The name as it is kept: lower-cased (ASCII). Raises NotFound or BadRequest."""
+    if not name:
+        raise NotFound
+    if "/" in name or "\0" in name or ".." in name:
+        raise BadRequest("a service name has no '/', no NUL and no '..'")
+    return "".join(c.lower() if c.isascii() else c for c in name)
+
+
+def described(
+    description: Json, jobs: list[Json] | None, stats: Json, *, labels: bool, trained: bool = True
+) -> Json:
+    """The service object of `GET /services/x` and `/info` (contract 1.5).
+
+    `description` is what the engine that loaded the service tells of it.
+    """
+    body = {k: v for k, v in description.items() if v is not None and k != "labels"}
+    training = any(job["status"] == "running" for job in jobs or ())
+    body |= {"predict": trained or not training, "training": training}
+    if jobs is not None:
+        body["jobs"] = jobs
+    if labels:
+        body["labels"] = description.get("labels") or []
+    body["service_stats"] = stats
+    return body

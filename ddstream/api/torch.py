@@ -1,0 +1,99 @@
+"""`parameters.mllib` of the Torch backend: at creation, at predict and at train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ddstream.api.parameters import Integers, Numbers, ParameterObject
+
+Datatype = Literal["fp32", "fp16", "bf16", "fp64"]
+
+
+class Solver(ParameterObject):
+    """`mllib.solver`: how the weights are changed, and for how long."""
+
+    refused: ClassVar[Mapping[str, Any]] = {"swa": False, "sam": False, "lookahead": False}
+
+    iterations: int = Field(ge=1, description="Iterations in all, a resumed part included.")
+    test_interval: int = Field(default=0, description="Iterations between tests; 0: at the end.")
+    snapshot: int = Field(default=0, ge=0, description="Iterations between checkpoints; 0: none.")
+    base_lr: float = Field(default=1e-4, gt=0, description="Learning rate.")
+    solver_type: str = Field(
+        default="SGD", description="SGD, ADAM, ADAMW, RADAM, RMSPROP, ADAGRAD."
+    )
+    iter_size: int = Field(default=1, description="Batches whose gradients make one step.")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty; decoupled in ADAMW.")
+    momentum: float = Field(default=0.0, ge=0, lt=1, description="Momentum of SGD.")
+    clip: bool = Field(default=False, description="Clip gradients.")
+    clip_value: float = Field(default=0.0, ge=0, description="Bound of each gradient; 0: none.")
+    clip_norm: float = Field(default=0.0, ge=0, description="Bound of the norm; 0: none.")
+
+
+class Net(ParameterObject):
+    """`mllib.net`: sizes of batches."""
+
+    batch_size: int = Field(default=1, ge=1, description="Samples of a training batch.")
+    test_batch_size: int = Field(default=0, ge=0, description="0: the training batch's (D-28).")
+
+    @property
+    def test_size(self) -> int:
+        """Samples of a test batch."""
+        return self.test_batch_size or self.batch_size
+
+
+class TorchParameters(ParameterObject):
+    """Options of a Torch service and of each predict call."""
+
+    refused: ClassVar[Mapping[str, Any]] = {
+        "segmentation": False,
+        "ctc": False,
+        "freeze_traced": False,
+        "loss": "",
+        "timesteps": -1,
+        "embedding_size": 768,
+        "self_supervised": "",
+        "jit_compiler_params": {},
+        "forward_method": "",
+        "geometry": {},
+        "noise": {},
+        "distort": {},
+    }
+
+    nclasses: int = Field(default=0, ge=0, description="Classes of a classifier.")
+    ntargets: int = Field(default=0, ge=0, description="Targets of a regression.")
+    template: str = Field(default="", description="Name of the model's architecture.")
+    template_params: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the template."
+    )
+    gpu: bool = Field(default=False, description="Run on a GPU; refused where there is none.")
+    gpuid: Integers = Field(default=(0,), description="Number of the GPU; -1: all.")
+    datatype: Datatype = Field(default="fp32", description="Arithmetic of predictions.")
+    multi_label: bool = Field(default=False, description="An independent score for each class.")
+    concurrent_predict: bool = Field(default=True, description="Calls may run side by side.")
+    finetuning: bool = Field(default=False, description="Replace a head that does not fit.")
+    from_repository: str = Field(default="", description="Repository to copy the best model from.")
+    resume_from: Literal["", "latest", "best"] = Field(
+        default="", description="Checkpoint to load: latest or best."
+    )
+    extract_layer: str = Field(default="", description="Answer this layer's values instead.")
+    seed: int = Field(default=0, description="Seed of the weights of a new model.")
+    net: Net = Field(default_factory=Net, description="Sizes of batches.")
+
+
+class TorchTraining(TorchParameters):
+    """Options of a training."""
+
+    solver: Solver = Field(description="How the weights are changed; mandatory.")
+    resume: bool = Field(default=False, description="Go on from the repository's checkpoint.")
+    class_weights: Numbers = Field(default=(), description="Weight of each class in the loss.")
+    dataloader_threads: int = Field(default=1, ge=1, description="Threads that read samples.")
+    mirror: bool = Field(default=False, description="Flip half of the images.")
+    rotate: bool = Field(default=False, description="Turn images by multiples of 90 degrees.")
+    crop_size: int = Field(default=0, description="Side of a random square crop; 0: none.")
+    test_crop_samples: int = Field(default=1, ge=1, description="Crops of each test image.")
+    cutout: float = Field(default=0.0, ge=0, le=1, description="Probability of a cut-out patch.")

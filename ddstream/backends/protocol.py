@@ -1,0 +1,86 @@
+"""What a backend is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ddstream.api.parameters import ParameterObject
+from ddstream.data import Batch, Datasets, ModelStats, Outputs, Progress
+from ddstream.repository import Repository
+from ddstream.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a backend is made of: the creation's raw `parameters.mllib` and its surroundings.
+
+    `input` is the connector's typed parameters; `weights` the file named in the model object.
+    """
+
+    mllib: Mapping[str, Any]
+    input: ParameterObject
+    repository: Repository
+    weights: str = ""
+    service_type: str = "supervised"
+
+
+class Backend(Protocol):
+    """One loaded model. Every method but `load` runs on the model's own thread."""
+
+    connectors: Sequence[str]
+    """Connectors whose samples it takes."""
+
+    @property
+    def parameters(self) -> ParameterObject:
+        """The typed `parameters.mllib` of creation."""
+
+    @property
+    def mltype(self) -> str:
+        """The name of its task in TASKS."""
+
+    @property
+    def trained(self) -> bool:
+        """It has weights that somebody trained, not only initial ones."""
+
+    def call_parameters(self, raw: Mapping[str, Any]) -> ParameterObject:
+        """The typed parameters of a predict call; `raw` is creation's merged with the call's.
+
+        Raises ParameterError for what cannot be done (unknown layer, fp16 on a CPU, ...)."""
+
+    def task(self, call: ParameterObject) -> Task:
+        """The task that reads the outputs of such a call (features where a layer is extracted)."""
+
+    def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
+        """One pass. Raises DDError, or whatever its library raises."""
+
+    def stats(self) -> ModelStats:
+        """Size of the model."""
+
+    def close(self) -> None:
+        """Free the model's memory."""
+
+
+class Trainable(Protocol):
+    """A backend's training, in a process of its own."""
+
+    def fit(
+        self, data: Datasets, raw: Mapping[str, Any], measures: Sequence[str]
+    ) -> Iterator[Progress]:
+        """Train; yields after each iteration. Stopping it (`close()`) saves a checkpoint first.
+
+        `raw` is `parameters.mllib`, creation's merged with the call's."""
+
+
+class BackendType(Protocol):
+    """Loads a backend, weights included. Raises ParameterError with what is wrong."""
+
+    connectors: Sequence[str]
+    service_types: Sequence[str]
+
+    def __call__(self, setup: Setup) -> Backend: ...
+
+    @staticmethod
+    def trainer(setup: Setup) -> Trainable:
+        """The training of such a model; refuses with ParameterError what it cannot train."""

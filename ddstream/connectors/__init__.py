@@ -1,0 +1,10 @@
+"""Connectors: what came in becomes Samples. No network but in `fetch`, no torch."""
+
+from ddstream.connectors.protocol import Connector, ConnectorType
+from ddstream.registry import Registry
+
+CONNECTORS: Registry[ConnectorType] = Registry(
+    {"image": "ddstream.connectors.image:ImageConnector"},
+)
+
+__all__ = ["CONNECTORS", "Connector", "ConnectorType"]

@@ -1,0 +1,49 @@
+"""What a connector is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ddstream.api.parameters import ParameterObject
+from ddstream.data import Datasets, Datum, Sample
+from ddstream.repository import Repository
+from ddstream.roots import ANYWHERE, Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connector may read: folders, and the largest image in pixels."""
+
+    roots: Roots = ANYWHERE
+    max_pixels: int = 100_000_000
+
+
+class Connector(Protocol):
+    """Turns data into Samples with fixed parameters. Its methods run on CPU threads."""
+
+    @property
+    def parameters(self) -> ParameterObject:
+        """The typed `parameters.input`."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What `GET /services/x` tells: `width` and `height` for images."""
+
+    def read(self, datum: Datum) -> Iterable[Sample]:
+        """The samples of one datum; a folder gives one a file. Raises InputError with the uri."""
+
+    def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
+        """Training and test sets of a train request. `augment` is the raw `parameters.mllib`.
+
+        Raises InputError for data that cannot be used, ParameterError without a test set.
+        """
+
+
+class ConnectorType(Protocol):
+    """Makes a connector from the raw `parameters.input`. Raises InputError for a bad parameter."""
+
+    def __call__(
+        self, raw: Mapping[str, Any], repository: Repository, limits: Limits = Limits()
+    ) -> Connector: ...

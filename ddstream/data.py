@@ -1,0 +1,147 @@
+"""What flows inside: Datum -> Sample -> Batch -> Outputs; and what a training tells."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Outputs: TypeAlias = Mapping[str, Array]
+"""What a forward pass gives: name -> array, batch axis first; row i belongs to sample i.
+
+The model's main result is named `OUTPUT`; an extracted layer has its own name."""
+OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One element of `data` after fetching: where it is from and what it holds.
+
+    `content` is a file or folder (Path), bytes, text (base64, a line), or an array (H x W,
+    H x W x 3 RGB or H x W x 4 RGBA, uint8).
+    """
+
+    uri: str
+    content: bytes | str | Path | Array
+
+
+@dataclass(frozen=True, slots=True)
+class Normalise:
+    """What the model's first layer does to integer pixels: `(x * scale - mean) / std`.
+
+    `mean` and `std` hold one value, one a channel, or nothing (contract 3.2.2).
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Sample:
+    """One datum ready for a model; in training with its target.
+
+    Images: `inputs["image"]` is uint8 (or uint16/float32 with `unchanged_data`), H x W x C.
+    `target` is a class id (int), or a float32 vector.
+    `meta` holds what the answer needs: `size` (height, width of the original), row or stream ids.
+    """
+
+    uri: str
+    inputs: dict[str, Array]
+    target: int | Array | None = None
+    normalise: Normalise = Normalise()
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def group(self) -> Hashable:
+        """Samples of one group can be stacked into one batch."""
+        shapes = tuple((name, a.shape, a.dtype.char) for name, a in self.inputs.items())
+        return (shapes, self.normalise)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the inputs hold."""
+        return sum(array.nbytes for array in self.inputs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one group, stacked: what one forward pass takes."""
+
+    samples: Sequence[Sample]
+    inputs: Mapping[str, Array]
+    normalise: Normalise
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> Batch:
+        """Stack samples of one group; each input gets a batch axis in front."""
+        first = samples[0]
+        stacked = {
+            name: np.stack([sample.inputs[name] for sample in samples]) for name in first.inputs
+        }
+        return cls(samples, stacked, first.normalise)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class Dataset(Protocol):
+    """Labelled samples by number; reading one may read a file, so it is done in loader threads."""
+
+    @property
+    def name(self) -> str:
+        """The base name of its folder or file, or `split`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Sample `index`, augmented where `rng` is given (training), else as it is.
+
+        Raises InputError for a file that cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """What a connector makes of a train request's `data`."""
+
+    train: Dataset
+    tests: Sequence[Dataset]
+    classes: Sequence[str] = ()
+    """Class names in the order of their ids; empty where the data has none."""
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    """What `body.parameters.input` gives back to the client (bounds, mappings)."""
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a training tells after an iteration.
+
+    `live` are the current values (contract 1.8), `points` what joins the history after this
+    iteration, `measures` the results of each test set, when a test was just made.
+    """
+
+    iteration: int
+    live: Mapping[str, Any]
+    points: Mapping[str, float]
+    measures: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStats:
+    """Size of a model; zero means unknown."""
+
+    params: int = 0
+    frozen_params: int = 0
+    gflops: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The `model_stats` object: only what is known."""
+        pairs = {"gflops": self.gflops, "params": self.params, "frozen_params": self.frozen_params}
+        return {name: value for name, value in pairs.items() if value}

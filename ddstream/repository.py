@@ -1,0 +1,151 @@
+"""A model's folder: weights, class names, checkpoints, requests, and what the connector learned."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ddstream.errors import ParameterError
+
+CONFIG, REQUEST, METRICS = "config.json", "model.json", "metrics.json"
+CLASSES, BEST = "corresp.txt", "best_model.txt"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)\.(npt|pt|safetensors)$")
+_PUBLISHED = re.compile(r"prototxt|\.json|\.txt|bounds\.dat|vocab\.dat")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights after `iteration`, and the solver's state beside them if it was kept."""
+
+    iteration: int
+    weights: Path
+    solver: Path | None
+
+
+class Repository:
+    """The files of one model. Every write is atomic: a kill leaves the old file or the new one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False) -> Repository:
+        """The repository at `path`. Raises ParameterError if it cannot be written to."""
+        if path.exists() and not path.is_dir():
+            raise ParameterError(f"file exists with same name as repository {path}")
+        refusal = f"destination model directory {path} is not writable or does not exist."
+        try:
+            if create:
+                path.mkdir(mode=0o775, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise ParameterError(refusal) from error
+        return cls(path)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file atomically and durably."""
+        target = self.path / name
+        with tempfile.NamedTemporaryFile(dir=self.path, prefix=f".{name}.", delete=False) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, target)
+        return target
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file atomically."""
+        self.write(name, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file; None if it is missing or broken."""
+        try:
+            return orjson.loads((self.path / name).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+
+    def classes(self) -> list[str]:
+        """Class names by id, from `corresp.txt`; ids without a line have their number as name."""
+        try:
+            lines = (self.path / CLASSES).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        pairs = (line.split(" ", 1) for line in lines if " " in line)
+        names = {int(number): name for number, name in pairs if number.isdigit()}
+        return [names.get(i, str(i)) for i in range(max(names, default=-1) + 1)]
+
+    def write_classes(self, names: Sequence[str]) -> None:
+        """Keep class names: one `id name` a line."""
+        lines = "".join(f"{number} {name}\n" for number, name in enumerate(names))
+        self.write(CLASSES, lines.encode())
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every checkpoint, oldest iteration first."""
+        found = []
+        for file in self.path.iterdir():
+            if match := _CHECKPOINT.fullmatch(file.name):
+                solver = self.path / f"solver-{match[1]}.pt"
+                state = solver if solver.exists() else None
+                found.append(Checkpoint(int(match[1]), file, state))
+        return sorted(found, key=lambda checkpoint: checkpoint.iteration)
+
+    def best(self) -> dict[str, float]:
+        """`best_model.txt`: iteration and the measure that chose it; empty if there is none."""
+        try:
+            lines = (self.path / BEST).read_text().splitlines()
+            return {name: float(value) for name, value in (line.split(":", 1) for line in lines)}
+        except (OSError, ValueError):
+            return {}
+
+    def select(self, which: str) -> Checkpoint | None:
+        """The checkpoint to load: `best`, `latest`, or by default the best one, else the latest.
+
+        Raises ParameterError if the best one is asked for and missing."""
+        checkpoints = self.checkpoints()
+        iteration = self.best().get("iteration")
+        best = next((c for c in checkpoints if c.iteration == iteration), None)
+        if which == "best" and best is None:
+            path = self.path / BEST
+            raise ParameterError(
+                f"could not open best model file {path}"
+                if iteration is None
+                else f"could not find best checkpoint for iteration {int(iteration)}"
+            )
+        latest = checkpoints[-1] if checkpoints else None
+        return latest if which == "latest" else best or latest
+
+    def publish(self, target: Repository, files: Iterable[Path] = ()) -> None:
+        """Copy the best checkpoint and the describing files to another repository."""
+        checkpoint = self.select("")
+        if checkpoint is None:
+            raise ParameterError(f"no model to copy in repository {self.path}")
+        wanted = {checkpoint.weights, *files}
+        wanted |= {file for file in self.path.iterdir() if _PUBLISHED.search(file.name)}
+        for file in wanted:
+            if file.is_file() and not file.name.startswith("."):
+                target.write(file.name, file.read_bytes())
+
+    def clear(self, mode: str) -> None:
+        """Remove files as DELETE's `clear` says: `mem` none, `lib` the training's, `full` all,
+        `dir` the folder too."""
+        if mode == "lib":
+            for file in self.path.iterdir():
+                if re.search(r"\.(json|npt|pt|ptw|safetensors)$|^best_model", file.name):
+                    file.unlink(missing_ok=True)
+        elif mode in ("full", "dir"):
+            for entry in self.path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+            if mode == "dir":
+                self.path.rmdir()
+
+    def keep_request(self, name: str, request: Mapping[str, Any]) -> None:
+        """Keep the request that made the service or the model."""
+        self.write_json(name, request)

@@ -1,0 +1,14 @@
+"""Tasks: what a model's numbers mean, and how well they fit. Arrays in, JSON out."""
+
+from ddstream.registry import Registry
+from ddstream.tasks.protocol import Task
+
+TASKS: Registry[type[Task]] = Registry(
+    {
+        "classification": "ddstream.tasks.classification:Classification",
+        "regression": "ddstream.tasks.regression:Regression",
+        "features": "ddstream.tasks.features:Features",
+    }
+)
+
+__all__ = ["TASKS", "Task"]
