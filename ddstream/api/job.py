@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from ddstream.api.envelope import Answer, Json
+from ddstream.api.envelope import Answer, Json, warned
 from ddstream.errors import DDError, from_status
 
 
@@ -59,6 +60,8 @@ class JobRecord:
     """The service's version that its end made; 0 while it runs."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """The train request, for who resumes it."""
+    warnings: Sequence[str] = ()
+    """What the training ignored or did otherwise than asked."""
 
     def evolve(self, **changes: Any) -> Self:
         """The record after a change."""
@@ -123,18 +126,40 @@ def job_answer(record: JobRecord, history: History, most: int | None) -> Answer:
     if record.status is JobStatus.ERROR:
         return Answer(200, head, {"Error": record.error})
     head["time"] = record.seconds()
-    body: Json = {"measure": record.measure, **record.report, **record.about}
-    if most is not None:
-        body |= history.sampled(most)
-    return Answer(200, head, body)
+    return Answer(200, warned(head, list(record.warnings)), _body(record, history, most))
 
 
 def blocking_answer(record: JobRecord, history: History, most: int | None) -> Answer:
     """The answer to a `POST /train` that waited. Raises the error of a job that failed."""
     if record.error is not None:
         raise from_status(record.error)
-    head = {"method": "/train", "time": record.seconds()}
-    return Answer(201, head, job_answer(record, history, most).body)
+    head: Json = {"method": "/train", "time": record.seconds()}
+    return Answer(201, warned(head, list(record.warnings)), _body(record, history, most))
+
+
+def report_json(record: JobRecord, history: History) -> Json:
+    """What `metrics.json` keeps: the report and the whole history, whatever the end was."""
+    head = {"method": "/train", "job": record.number, "status": str(record.status)}
+    body = _body(record, history, sys.maxsize)
+    return Answer(200, {**head, "time": record.seconds()}, body).json()
+
+
+def preloaded(metrics: Any) -> dict[str, list[float]]:
+    """The series of a history that `metrics.json` kept; none if it is not what we wrote."""
+    body = metrics.get("body") if isinstance(metrics, Mapping) else None
+    hist = body.get("measure_hist") if isinstance(body, Mapping) else None
+    if not isinstance(hist, Mapping):
+        return {}
+    return {
+        str(name).removesuffix("_hist"): values
+        for name, values in hist.items()
+        if isinstance(values, list)
+    }
+
+
+def _body(record: JobRecord, history: History, most: int | None) -> Json:
+    body: Json = {"measure": record.measure, **record.report, **record.about}
+    return body if most is None else body | history.sampled(most)
 
 
 def stopped_answer(record: JobRecord) -> Answer:

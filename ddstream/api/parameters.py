@@ -65,6 +65,14 @@ class ParameterObject(BaseModel):
         except ValidationError as invalid:
             raise error(explain(invalid, where)) from invalid
 
+    def typed(self) -> dict[str, Any]:
+        """Every known member with its value, defaults included; unknown keys are left out."""
+        return {
+            name: value.typed() if isinstance(value, ParameterObject) else value
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+        }
+
     def unknown(self, where: str) -> list[str]:
         """A warning for each key that nothing reads, nested objects included."""
         extra = self.model_extra or {}

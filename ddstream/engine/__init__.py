@@ -1,0 +1,5 @@
+"""The engine: everything that has a life. It knows no transport."""
+
+from ddstream.engine.engine import Engine
+
+__all__ = ["Engine"]

@@ -1,0 +1,210 @@
+"""Fetching: an element of `data` becomes a Datum. It waits on the event loop and decodes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import numpy as np
+import pybase64
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
+
+from ddstream.connectors.addresses import Reach
+from ddstream.data import Datum
+from ddstream.errors import InputError
+from ddstream.roots import OutsideRoots, Roots
+
+LONGEST_PATH = 4096
+"""Longer strings are content: no system has such paths."""
+_REDIRECTS = 5
+_CHUNK = 1 << 16
+_URL = ("http://", "https://")
+
+
+class Fetcher:
+    """Resolves paths, URLs and contents; owns one HTTP session, opened at its first use.
+
+    `timeout` bounds the seconds of one URL, whatever the call asks for; `max_bytes` its size.
+    `allow` lists hosts and networks that may be fetched from though they are not public.
+    """
+
+    def __init__(
+        self, roots: Roots, *, timeout: float, max_bytes: int, allow: Sequence[str] = ()
+    ) -> None:
+        self._roots = roots
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._reach = Reach.of(allow)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def inline(self, element: object, index: int) -> Datum | None:
+        """The datum of an element that is content for certain, without any I/O; else None."""
+        if isinstance(element, str):
+            long = len(element) > LONGEST_PATH and not element.startswith((*_URL, "file://"))
+            return Datum(str(index), element) if long or element.startswith("data:") else None
+        if isinstance(element, bytes | np.ndarray):
+            return Datum(str(index), element)
+        if isinstance(element, bytearray | memoryview):
+            return Datum(str(index), bytes(element))
+        return None
+
+    async def fetch(self, element: object, index: int, *, timeout: float) -> Datum:
+        """The datum of element `index` of `data`; `timeout` in seconds, -1 for the longest.
+
+        Its uri is the request's string for paths and URLs, the index for contents. Raises
+        InputError for what cannot be fetched or may not be.
+        """
+        if (datum := self.inline(element, index)) is not None:
+            return datum
+        if isinstance(element, os.PathLike):
+            element = os.fsdecode(element)
+        if not isinstance(element, str):
+            raise InputError(f"data[{index}] must be a string")
+        if element.startswith(_URL):
+            limit = self._timeout if timeout < 0 else min(timeout, self._timeout)
+            return Datum(element, await self._get(element, limit))
+        if element.startswith("file://"):
+            return self._file(element)
+        return self._locate(element, index)
+
+    def _file(self, url: str) -> Datum:
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise InputError(f"{url[:200]} names a file on another host")
+        try:
+            return Datum(url, self._roots.resolve(unquote(parts.path)))
+        except OutsideRoots as outside:
+            raise InputError(str(outside)) from outside
+
+    def _locate(self, text: str, index: int) -> Datum:
+        """A path below the roots if it exists, else the text itself."""
+        content = Datum(str(index), text)
+        if "\0" in text or "\n" in text:
+            return content
+        try:
+            real = self._roots.resolve(text)
+        except OutsideRoots as outside:
+            if _is_base64_image(text) or not self._names_a_path(text):
+                return content
+            raise InputError(str(outside)) from outside
+        return Datum(text, real) if text and os.path.exists(real) else content
+
+    def _names_a_path(self, text: str) -> bool:
+        """Whether a string that leads out of the roots is meant as a path.
+
+        An absolute or climbing path is one, and so is a symlink inside a root, all without a look
+        at the file: the answer must not tell whether it exists.
+        """
+        path = Path(text)
+        if text.startswith(("/", "~")) or ".." in path.parts:
+            return True
+        inside = any(path.absolute().is_relative_to(root) for root in self._roots.folders)
+        return inside or os.path.exists(path)
+
+    async def _get(self, text: str, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(URL(text))
+        except TimeoutError as error:
+            raise _failed(text, f"no answer within {seconds:g} s") from error
+        except InputError as error:
+            raise _failed(text, error.detail) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _failed(text, str(error) or type(error).__name__) from error
+
+    async def _follow(self, url: URL) -> bytes:
+        for _ in range(_REDIRECTS + 1):
+            self._check(url)
+            async with self._open().get(url, allow_redirects=False) as response:
+                if response.status == 200:
+                    return await self._body(response)
+                location = response.headers.get("Location")
+                if response.status not in (301, 302, 303, 307, 308) or location is None:
+                    raise InputError(f"HTTP status {response.status}")
+            url = url.join(URL(location))
+        raise InputError(f"more than {_REDIRECTS} redirects")
+
+    def _check(self, url: URL) -> None:
+        """Refuse other schemes, and addresses in the URL itself: they meet no resolver."""
+        host = url.host or ""
+        if url.scheme not in ("http", "https") or not host:
+            raise InputError("it leads to something that is no http(s) URL")
+        try:
+            ip_address(host.partition("%")[0])
+        except ValueError:
+            return
+        if not self._reach.permits(host, host):
+            raise _not_public(host)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        parts, size = [], 0
+        async for part in response.content.iter_chunked(_CHUNK):
+            size += len(part)
+            if size > self._max_bytes:
+                raise InputError(f"more than {self._max_bytes} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=_CheckedResolver(self._reach)),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return self._session
+
+
+class _CheckedResolver(AbstractResolver):
+    """Resolves names to permitted addresses only, so what was checked is what is connected to."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._inner = DefaultResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        """The permitted addresses of a host. Raises InputError if there are none."""
+        # typeshed has no integers in AddressFamily's place, aiohttp passes them.
+        found = await self._inner.resolve(host, port, family)  # type: ignore[arg-type]
+        permitted = [each for each in found if self._reach.permits(host, each["host"])]
+        if not permitted:
+            raise _not_public(host)
+        return permitted
+
+    async def close(self) -> None:
+        """Close the resolver inside."""
+        await self._inner.close()
+
+
+def _is_base64_image(text: str) -> bool:
+    """Base64 that could pass for an absolute path: JPEG and JPEG 2000 begin with a slash."""
+    if not text.startswith(("/9j/", "/0//")):
+        return False
+    try:
+        pybase64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _not_public(host: str) -> InputError:
+    return InputError(f"{host[:200]} is not a public address, nor in DDSTREAM_FETCH_ALLOW")
+
+
+def _failed(url: str, reason: str) -> InputError:
+    return InputError(f"could not fetch {url[:200]}: {reason[:300]}")

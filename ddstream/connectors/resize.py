@@ -1,0 +1,96 @@
+"""Resizing: the size that an image gets, and the way there (contract 3.2.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from ddstream.api.image import ImageInput
+from ddstream.data import Array
+from ddstream.errors import InputError
+
+INTERPOLATIONS: Final = {
+    "cubic": cv2.INTER_CUBIC,
+    "linear": cv2.INTER_LINEAR,
+    "nearest": cv2.INTER_NEAREST,
+    "lanczos4": cv2.INTER_LANCZOS4,
+    "area": cv2.INTER_AREA,
+}
+
+
+def resized(height: int, width: int, wanted: ImageInput) -> tuple[int, int]:
+    """Height and width that an image of this size is resized to, before padding and cropping."""
+    if wanted.limited:
+        longer, shorter = max(height, width), min(height, width)
+        factor = min(wanted.scale_max / longer, wanted.scale_min / shorter)
+    elif wanted.width > 0 and wanted.height > 0:
+        return wanted.height, wanted.width
+    elif wanted.width < 0 and wanted.height < 0:
+        return height, width
+    else:
+        factor = max(wanted.width, wanted.height) / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def padded(wanted: ImageInput) -> int | None:
+    """The side of the square that images are padded to; None if they are not."""
+    one_is_free = (wanted.width < 0) != (wanted.height < 0)
+    pads = wanted.aspect_ratio_pad and one_is_free and not wanted.limited
+    return max(wanted.width, wanted.height) if pads else None
+
+
+def final_size(wanted: ImageInput) -> tuple[int, int] | None:
+    """Height and width of every sample; None where they follow the image."""
+    if wanted.crop_width and wanted.crop_height:
+        return wanted.crop_height, wanted.crop_width
+    side = padded(wanted)
+    height, width = (side, side) if side else (wanted.height, wanted.width)
+    if wanted.limited or height < 0 or width < 0:
+        return None
+    return wanted.crop_height or height, wanted.crop_width or width
+
+
+def resize(image: Array, height: int, width: int, wanted: ImageInput) -> Array:
+    """The image in another size; with `unchanged_data` no value is made that was not there."""
+    if image.shape[:2] == (height, width):
+        return image
+    method = INTERPOLATIONS.get(wanted.interp, cv2.INTER_CUBIC)
+    if wanted.unchanged_data:
+        method = cv2.INTER_NEAREST
+    if not wanted.cuda:
+        return cv2.resize(image, (width, height), interpolation=method)
+    device = cv2.cuda.GpuMat()
+    device.upload(image)
+    # Only builds with CUDA have it, and the type stubs are of one without.
+    on_device = cv2.cuda.resize(device, (width, height), interpolation=method)  # type: ignore[attr-defined]
+    return np.asarray(on_device.download())
+
+
+def pad(image: Array, side: int) -> Array:
+    """The image in the centre of a black square."""
+    down, right = side - image.shape[0], side - image.shape[1]
+    top, left = down // 2, right // 2
+    return cv2.copyMakeBorder(
+        image, top, down - top, left, right - left, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0)
+    )
+
+
+def centre_crop(image: Array, wanted: ImageInput) -> Array:
+    """The middle of the image, as a view. Raises InputError if the image is too small."""
+    height, width = image.shape[:2]
+    high, wide = wanted.crop_height or height, wanted.crop_width or width
+    if high > height or wide > width:
+        raise InputError(f"a crop of {wide} x {high} does not fit an image of {width} x {height}")
+    top, left = (height - high) // 2, (width - wide) // 2
+    return image[top : top + high, left : left + wide]
+
+
+def equalise(image: Array, *, rgb: bool) -> Array:
+    """Histogram equalisation of a grey uint8 image, or of the luminance of a colour one."""
+    if image.ndim == 2:
+        return cv2.equalizeHist(image)
+    luminance = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb if rgb else cv2.COLOR_BGR2YCrCb)
+    cv2.insertChannel(cv2.equalizeHist(cv2.extractChannel(luminance, 0)), luminance, 0)
+    return cv2.cvtColor(luminance, cv2.COLOR_YCrCb2RGB if rgb else cv2.COLOR_YCrCb2BGR)

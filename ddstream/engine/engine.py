@@ -1,0 +1,238 @@
+"""The engine of one process: services, predict calls and trainings, behind the eight verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from ddstream import __version__
+from ddstream.api.envelope import Answer, Json, warned
+from ddstream.api.job import JobChange
+from ddstream.api.predict import Call, PredictRequest
+from ddstream.api.protocol import Capacity
+from ddstream.api.service import ServiceDefinition, described, service_name
+from ddstream.api.train import JobQuery, JobStop, TrainRequest
+from ddstream.connectors.fetch import Fetcher
+from ddstream.connectors.protocol import Limits
+from ddstream.engine.loading import library, load_service
+from ddstream.engine.predictor import Predictor
+from ddstream.engine.service import Service
+from ddstream.engine.trainings import Trainings
+from ddstream.errors import DDError, NotFound, ServiceExists, ServiceNotFound, TooManyRequests
+from ddstream.outputs.sinks import Sinks
+from ddstream.roots import Roots
+from ddstream.settings import Settings
+
+
+def info_head(services: list[Json]) -> Json:
+    """The head of `/info`."""
+    return {
+        "method": "/info",
+        "version": __version__,
+        "branch": "main",
+        "commit": "",
+        "build-type": "python",
+        "compile_flags": "",
+        "deps_version": "",
+        "services": services,
+    }
+
+
+class Engine:
+    """Implements Host. `async with Engine(settings) as engine:` starts and drains it."""
+
+    def __init__(
+        self, settings: Settings, *, roots: Roots | None = None, sinks: Sinks | None = None
+    ) -> None:
+        self._settings = settings
+        self._limits = Limits(roots or Roots(settings.roots), settings.max_pixels)
+        self._sinks = sinks
+        self._services: dict[str, Service] = {}
+        self._loading: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            settings = self._settings
+            sinks = self._sinks
+            if sinks is None:
+                sinks = await stack.enter_async_context(Sinks.standard(settings.sink_allow))
+            fetcher = Fetcher(
+                self._limits.roots,
+                timeout=settings.fetch_timeout,
+                max_bytes=settings.max_request_bytes,
+                allow=settings.fetch_allow,
+            )
+            await stack.enter_async_context(fetcher)
+            self._predictor = await stack.enter_async_context(Predictor(settings, fetcher, sinks))
+            trainings = Trainings(self._service, self._limits, self._retrained)
+            self._trainings = await stack.enter_async_context(trainings)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+        for service in self._services.values():
+            await asyncio.to_thread(service.stop)
+        self._services.clear()
+
+    # -- the verbs of Api -----------------------------------------------------------------
+
+    async def info(self, *, status: bool = False) -> Answer:
+        """See Api."""
+        services = [self._described(s, jobs=status, labels=False) for s in self._services.values()]
+        return Answer(200, info_head(services))
+
+    async def create_service(self, name: str, definition: ServiceDefinition) -> Answer:
+        """See Api."""
+        name = service_name(name)
+        if name in self._services or name in self._loading:
+            raise ServiceExists
+        await self.load(name, definition, create=True)
+        warnings = [*definition.unknown(""), *self._services[name].warnings()]
+        return Answer(201, warned({}, [line.removeprefix(".") for line in warnings]))
+
+    async def get_service(self, name: str, *, status: bool = True, labels: bool = False) -> Answer:
+        """See Api."""
+        return Answer(200, {}, self._described(self._service(name), jobs=status, labels=labels))
+
+    async def delete_service(self, name: str, clear: str = "mem") -> Answer:
+        """See Api."""
+        if service_name(name) not in self._services:
+            raise NotFound
+        await self.unload(name, clear)
+        return Answer()
+
+    async def predict(self, request: PredictRequest) -> Answer:
+        """See Api."""
+        if self.capacity().full:
+            raise TooManyRequests
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def done(result: Answer | DDError) -> None:
+            if not answered.done():
+                if isinstance(result, DDError):
+                    answered.set_exception(result)
+                else:
+                    answered.set_result(result)
+
+        call = Call(request.service, request.data, done, request.parameters)
+        self.submit([call])
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            # Nobody waits any more: what is not yet read or forwarded costs nothing.
+            call.deadline = 0.0
+            raise
+
+    async def train(self, request: TrainRequest) -> Answer:
+        """See Api."""
+        return await self._trainings.train(request)
+
+    async def get_job(self, query: JobQuery) -> Answer:
+        """See Api."""
+        return await self._trainings.get_job(query)
+
+    async def delete_job(self, stop: JobStop) -> Answer:
+        """See Api."""
+        return await self._trainings.delete_job(stop)
+
+    async def health(self) -> Sequence[str]:
+        """See Api: an engine that runs is well."""
+        return ()
+
+    # -- what Host adds -------------------------------------------------------------------
+
+    async def load(self, name: str, definition: ServiceDefinition, *, create: bool) -> Json:
+        """See Host."""
+        self._loading.add(name)
+        try:
+            service = await asyncio.to_thread(
+                load_service, name, definition, self._limits, create=create
+            )
+        finally:
+            self._loading.discard(name)
+        service.start(self._predictor.interpret, self._settings.max_batch)
+        self._services[name] = service
+        return service.describe()
+
+    async def unload(self, name: str, clear: str = "mem") -> None:
+        """See Host."""
+        service = self._service(name)
+        del self._services[service.name]
+        await self._trainings.forget(service.name)
+        await self._predictor.drain(service)
+        await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(service.repository.clear, clear)
+
+    async def reload(self, name: str) -> Json:
+        """See Host."""
+        service = self._service(name)
+        definition = service.definition
+        fresh = await asyncio.to_thread(
+            load_service, service.name, definition, self._limits, create=False
+        )
+        service.replace(fresh.backend)
+        return service.describe()
+
+    def submit(self, calls: Sequence[Call]) -> None:
+        """See Host."""
+        for call in calls:
+            try:
+                service = self._service(call.service)
+                self._trainings.check_predict(service)
+                self._predictor.accept(service, call)
+            except DDError as error:
+                call.done(error)
+        self._predictor.flush()
+
+    def capacity(self) -> Capacity:
+        """See Host."""
+        return self._predictor.capacity()
+
+    def stats(self, name: str) -> Json:
+        """See Host."""
+        return self._service(name).stats.to_json()
+
+    def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> None:
+        """See Host."""
+        self._trainings.start(number, request, resume=resume)
+
+    def stop_job(self, service: str, number: int, *, force: bool = False) -> None:
+        """See Host."""
+        self._trainings.stop(service, number, force=force)
+
+    def jobs(self) -> AsyncIterator[JobChange]:
+        """See Host."""
+        return self._trainings.changes()
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _service(self, name: str) -> Service:
+        service = self._services.get(name) or self._services.get(service_name(name))
+        if service is None:
+            raise ServiceNotFound
+        return service
+
+    def _described(self, service: Service, *, jobs: bool, labels: bool) -> Json:
+        lines = self._trainings.lines(service.name)
+        description = service.describe()
+        body = described(description, lines, service.stats.to_json(), labels=labels)
+        if not jobs:
+            body.pop("jobs")
+        return body
+
+    async def _retrained(self, name: str) -> None:
+        if name in self._services:
+            await self.reload(name)
+
+
+__all__ = ["Engine", "info_head", "library", "time"]

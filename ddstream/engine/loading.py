@@ -1,0 +1,105 @@
+"""Loading a service: the checks of its creation in the reference's order (contract 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ddstream.api.parameters import ParameterObject
+from ddstream.api.predict import OutputParameters
+from ddstream.api.service import ModelObject, Parameters, ServiceDefinition
+from ddstream.backends import BACKENDS, RETIRED, BackendType
+from ddstream.backends.protocol import Setup
+from ddstream.connectors import CONNECTORS
+from ddstream.connectors.protocol import Limits
+from ddstream.engine.service import Service
+from ddstream.errors import BadRequest, ConnectorNotFound, ParameterError, UnknownLibrary
+from ddstream.repository import CONFIG, Repository
+from ddstream.roots import OutsideRoots
+
+
+def load_service(
+    name: str, definition: ServiceDefinition, limits: Limits, *, create: bool = True
+) -> Service:
+    """Check a definition, open its repository and load its model; blocks.
+
+    With `create` the request is kept in the repository, and `from_repository` is copied.
+    Raises DDError in the reference's order; then nothing has changed but the repository's folder.
+    """
+    connector_name = definition.parameters.input.get("connector")
+    if not isinstance(connector_name, str):
+        raise BadRequest("parameters.input.connector is missing")
+    backend_type = library(definition.mllib)
+    model = ModelObject.parse(definition.model, "model", ParameterError)
+    repository = open_repository(definition, model, limits, create=create)
+    if definition.type not in backend_type.service_types:
+        raise ParameterError(f"type {definition.type} is not supported by {definition.mllib}")
+    if connector_name not in CONNECTORS or connector_name not in backend_type.connectors:
+        raise ConnectorNotFound
+    _check_stream(definition.parameters.stream)
+    OutputParameters.parse(definition.parameters.output, "parameters.output", ParameterError)
+    connector = CONNECTORS.load(connector_name)(definition.parameters.input, repository, limits)
+    backend = backend_type(setup(definition, model, repository, connector.parameters))
+    service = Service(name, definition, repository, backend, limits=limits)
+    service.plan(Parameters())
+    if create and not definition.parameters.mllib.get("from_repository"):
+        repository.keep_request(CONFIG, definition.model_dump(by_alias=True))
+    return service
+
+
+def setup(
+    definition: ServiceDefinition,
+    model: ModelObject,
+    repository: Repository,
+    connector: ParameterObject,
+) -> Setup:
+    """What the backend of a service is made of."""
+    return Setup(
+        mllib=definition.parameters.mllib,
+        input=connector,
+        repository=repository,
+        weights=model.weights,
+        service_type=definition.type,
+    )
+
+
+def library(mllib: str) -> BackendType:
+    """The backend of a library's name. Raises UnknownLibrary, or ParameterError if retired."""
+    if mllib in RETIRED:
+        raise ParameterError(
+            "the requested backend was removed; migrate the service to Torch or ONNX/TensorRT"
+        )
+    if mllib not in BACKENDS:
+        raise UnknownLibrary
+    try:
+        return BACKENDS.load(mllib)
+    except ImportError as error:
+        raise UnknownLibrary(str(error)) from error
+
+
+def open_repository(
+    definition: ServiceDefinition, model: ModelObject, limits: Limits, *, create: bool
+) -> Repository:
+    """The service's repository, below the roots; a published one is copied into it first."""
+    source = str(definition.parameters.mllib.get("from_repository") or "")
+    path = _below_roots(model.repository, limits)
+    repository = Repository.open(path, create=create and (model.create_repository or bool(source)))
+    if create and source:
+        Repository(_below_roots(source, limits)).publish(repository)
+    return repository
+
+
+def _below_roots(path: str, limits: Limits) -> Path:
+    if not path:
+        raise ParameterError("destination model directory  is not writable or does not exist.")
+    try:
+        return limits.roots.resolve(path)
+    except OutsideRoots as error:
+        raise ParameterError(str(error)) from error
+
+
+def _check_stream(stream: Mapping[str, Any]) -> None:
+    delivery = stream.get("delivery", "at_least_once")
+    if delivery != "at_least_once":
+        raise ParameterError(f"parameters.stream.delivery {delivery!r} is not supported")

@@ -1,0 +1,173 @@
+"""The predict calls of an engine: from acceptance over fetching and the pipeline to the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+from ddstream.api.envelope import Answer, Json
+from ddstream.api.predict import Call
+from ddstream.api.protocol import Capacity
+from ddstream.connectors.fetch import Fetcher
+from ddstream.data import Datum
+from ddstream.engine.pipeline import Errand, Pipeline
+from ddstream.engine.service import Service
+from ddstream.engine.work import Work, fault, too_late
+from ddstream.errors import DDError, InputError, NoData
+from ddstream.outputs.deliver import deliver, wants_delivery
+from ddstream.outputs.sinks import Sinks
+from ddstream.settings import Settings
+
+
+class Predictor:
+    """Accepts calls, counts what is in flight, answers each call exactly once; on the loop."""
+
+    def __init__(self, settings: Settings, fetcher: Fetcher, sinks: Sinks) -> None:
+        self._settings = settings
+        self._fetcher = fetcher
+        self._sinks = sinks
+        self._calls = 0
+        self._nbytes = 0
+        self._services: dict[Work, Service] = {}
+        self._ready: list[Errand] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._pipeline = Pipeline(self._settings.decode_threads, self._answered)
+        self.interpret = self._pipeline.interpret
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._services:
+            self._changed.clear()
+            await self._changed.wait()
+        await asyncio.to_thread(self._pipeline.close)
+
+    async def drain(self, service: Service) -> None:
+        """Return when no call of the service is in flight."""
+        while any(owner is service for owner in self._services.values()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    def capacity(self) -> Capacity:
+        """Calls and bytes in flight."""
+        limits = self._settings
+        return Capacity(
+            self._calls, self._nbytes, limits.max_in_flight, limits.max_in_flight_bytes
+        )
+
+    def accept(self, service: Service, call: Call) -> None:
+        """Take a call; `flush` starts what was taken. Raises DDError for a bad call."""
+        if not call.data:
+            raise NoData
+        errand = service.errand(call)
+        work = errand.work
+        if work.late:
+            raise too_late()
+        if not call.nbytes:
+            call.nbytes = sum(len(e) for e in call.data if isinstance(e, str | bytes))
+        self._calls += 1
+        self._nbytes += call.nbytes
+        self._services[work] = service
+        if service.one_at_a_time and service.running is not None:
+            service.queue.append(errand)
+            return
+        service.running = work
+        self._begin(errand)
+
+    def flush(self) -> None:
+        """Start reading what was accepted."""
+        if self._ready:
+            self._pipeline.add(self._ready)
+            self._ready = []
+
+    def _begin(self, errand: Errand) -> None:
+        work = errand.work
+        if work.data:
+            self._ready.append(errand)
+            return
+        inline: list[Datum] = []
+        for index, element in enumerate(work.call.data):
+            datum = self._fetcher.inline(element, index)
+            if datum is None:
+                self._spawn(self._fetch(errand))
+                return
+            inline.append(datum)
+        work.data = inline
+        self._ready.append(errand)
+
+    async def _fetch(self, errand: Errand) -> None:
+        work = errand.work
+        timeout = work.plan.fetch_timeout
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetching = [
+                    group.create_task(self._fetcher.fetch(element, index, timeout=timeout))
+                    for index, element in enumerate(work.call.data)
+                ]
+            work.data = [task.result() for task in fetching]
+        except* Exception as errors:
+            work.error = fault(errors.exceptions[0], "fetching data")
+            self._answered(work)
+        else:
+            self._ready.append(errand)
+            self.flush()
+
+    def _answered(self, work: Work) -> None:
+        work.answered = True
+        if work.error is None and not work.predictions:
+            work.error = InputError("no image could be found")
+        if work.error is None and wants_delivery(work.plan.output):
+            self._spawn(self._deliver(work))
+        else:
+            self._close(work, work.error or self._answer(work))
+
+    async def _deliver(self, work: Work) -> None:
+        try:
+            answer = await deliver(self._answer(work), work.plan.output, self._sinks)
+        except Exception as error:
+            work.error = fault(error, "delivering the answer")
+            self._close(work, work.error)
+        else:
+            self._close(work, answer)
+
+    def _answer(self, work: Work) -> Answer:
+        head: Json = {
+            "method": "/predict",
+            "time": (time.perf_counter() - work.arrived) * 1e3,
+            "service": self._services[work].name,
+        }
+        if work.plan.warnings:
+            head["warnings"] = list(work.plan.warnings)
+        predictions = work.predictions
+        if predictions and predictions[-1] and "vals" in predictions[-1]:
+            predictions[-1] = {"last": True, **predictions[-1]}
+        return Answer(200, head, {"predictions": predictions})
+
+    def _close(self, work: Work, result: Answer | DDError) -> None:
+        service = self._services.pop(work)
+        self._calls -= 1
+        self._nbytes -= work.call.nbytes
+        service.stats.count(work, time.perf_counter() - work.arrived)
+        self._changed.set()
+        if service.running is work:
+            service.running = None
+            if service.queue:
+                following = service.queue.popleft()
+                service.running = following.work
+                self._begin(following)
+                self.flush()
+        work.call.done(result)
+
+    def _spawn(self, work: asyncio.Future[None] | object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,106 @@
+"""Work: one predict call between its arrival and its answer."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from ddstream.api.envelope import Json
+from ddstream.api.parameters import ParameterObject
+from ddstream.api.predict import Call, OutputParameters
+from ddstream.backends import Backend
+from ddstream.connectors import Connector
+from ddstream.data import Datum, Sample
+from ddstream.errors import DDError, InternalError, TimedOut
+from ddstream.tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How calls of equal parameters are done: who reads, who runs, who interprets.
+
+    Samples of one plan may share a forward pass.
+    """
+
+    connector: Connector
+    backend: Backend
+    parameters: ParameterObject
+    task: Task
+    output: OutputParameters
+    fetch_timeout: float
+    group: Hashable
+    """Plans of one group run the same model with the same options."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A call on its way: data wait to be read, samples wait for their predictions.
+
+    Who writes what: the one thread that reads it, `predictions` (by appending), `read`,
+    `exhausted` and `decoded`; the loop, all the rest; an `error` by whoever meets it first.
+    """
+
+    call: Call
+    plan: Plan
+    data: list[Datum] = field(default_factory=list)
+    predictions: list[Json | None] = field(default_factory=list)
+    read: int = 0
+    """Samples read so far."""
+    exhausted: bool = False
+    """Every datum has been read."""
+    predicted: int = 0
+    """Samples whose prediction has come."""
+    error: DDError | None = None
+    answered: bool = False
+    parked: bool = False
+    """Reading waits for predictions, so that a huge folder stays bounded."""
+    arrived: float = field(default_factory=time.perf_counter)
+    decoded: float = 0.0
+    """Seconds spent reading."""
+    _samples: Iterator[Sample] | None = None
+
+    @property
+    def late(self) -> bool:
+        """Its deadline has passed, so that it costs no more work."""
+        return self.call.deadline is not None and time.time() > self.call.deadline
+
+    def samples(self) -> Iterator[Sample]:
+        """The samples of all data, read as they are taken."""
+        if self._samples is None:
+            read = self.plan.connector.read
+            self._samples = (sample for datum in self.data for sample in read(datum))
+        return self._samples
+
+    @property
+    def complete(self) -> bool:
+        """Nothing more will happen to it."""
+        return self.error is not None or (self.exhausted and self.predicted == self.read)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A sample on its way through the model, and the place where its prediction goes."""
+
+    work: Work
+    index: int
+    sample: Sample
+
+
+def fault(error: BaseException, what: str) -> DDError:
+    """The answer to an exception: a DDError as it is, anything else 1007 with an id in the log."""
+    if isinstance(error, DDError):
+        return error
+    number = secrets.token_hex(4)
+    log.error("error %s: %s failed", number, what, exc_info=error)
+    return InternalError(f"{type(error).__name__}: {str(error)[:300]} (error {number})")
+
+
+def too_late() -> DDError:
+    """The answer to a call whose deadline passed."""
+    return TimedOut("the deadline has passed")

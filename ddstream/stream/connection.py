@@ -1,0 +1,142 @@
+"""Connections to Kafka: every client is made here, with the settings' security and sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from ddstream.settings import Settings
+from ddstream.stream.topics import RECORD_OVERHEAD
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_MS = 15_000
+TRANSIENT = (KafkaError, OSError, asyncio.TimeoutError)
+"""What a broker that is away makes its clients raise."""
+
+
+class Connection:
+    """Makes clients of one cluster; holds none itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._security = _security(settings)
+
+    async def wait(self) -> None:
+        """Return when the cluster answers; tries for ever, with back-off and a word in the log."""
+        delay = 0.1
+        while True:
+            try:
+                async with self.admin() as admin:
+                    await admin.describe_cluster()
+                return
+            except TRANSIENT as error:
+                log.warning("Kafka at %s does not answer: %s", self.settings.bootstrap, error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        """An admin client for a few requests."""
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self.settings.bootstrap,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **self._security,
+        )
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
+    def producer(self, *, headroom: int = 0, **options: Any) -> AIOKafkaProducer:
+        """An idempotent producer that waits for all replicas; not started."""
+        limit = self.settings.max_request_bytes + RECORD_OVERHEAD + headroom
+        return AIOKafkaProducer(
+            bootstrap_servers=self.settings.bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=limit,
+            max_batch_size=1 << 20,
+            linger_ms=0,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **self._security,
+            **options,
+        )
+
+    def consumer(self, topics: Sequence[str] = (), **options: Any) -> AIOKafkaConsumer:
+        """A consumer from the earliest record on, which commits only when told; not started."""
+        limit = self.settings.max_request_bytes + RECORD_OVERHEAD
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.settings.bootstrap,
+            **{**self.consumer_options(limit), **options},
+            **self._security,
+        )
+
+    @staticmethod
+    def consumer_options(limit: int) -> dict[str, Any]:
+        """What every consumer of ours has in common."""
+        return {
+            "auto_offset_reset": "earliest",
+            "enable_auto_commit": False,
+            "max_partition_fetch_bytes": limit,
+            "fetch_max_bytes": max(limit, 50 << 20),
+            "fetch_max_wait_ms": 500,
+            "metadata_max_age_ms": 30_000,
+        }
+
+    def faststream_security(self) -> Any:
+        """The same security in FastStream's words; None for plain text."""
+        from faststream.security import (
+            BaseSecurity,
+            SASLPlaintext,
+            SASLScram256,
+            SASLScram512,
+        )
+
+        settings = self.settings
+        context = self._security.get("ssl_context")
+        if not settings.security_protocol.startswith("SASL"):
+            return BaseSecurity(ssl_context=context, use_ssl=True) if context else None
+        kinds = {
+            "PLAIN": SASLPlaintext,
+            "SCRAM-SHA-256": SASLScram256,
+            "SCRAM-SHA-512": SASLScram512,
+        }
+        return kinds[settings.sasl_mechanism](
+            username=settings.sasl_username or "",
+            password=settings.sasl_password or "",
+            ssl_context=context,
+            use_ssl=context is not None,
+        )
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {"security_protocol": settings.security_protocol}
+    if settings.security_protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password,
+        }
+    if settings.security_protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+        if settings.ssl_certfile:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+        options["ssl_context"] = context
+    return options
+
+
+async def topic_exists(client: Any, topics: Iterable[str]) -> bool:
+    """Whether all of `topics` are in the cluster's metadata now; never waits for them to appear."""
+    metadata = await client.fetch_all_metadata()
+    return set(topics) <= set(metadata.topics(exclude_internal_topics=False))
