@@ -117,6 +117,10 @@ class Datasets:
     learned: Mapping[str, Any] = field(default_factory=dict)
     """What `body.parameters.input` gives back to the client (bounds, mappings)."""
     warnings: Sequence[str] = ()
+    shuffle: bool = False
+    """The training set is to be reshuffled at each epoch."""
+    seed: int = -1
+    """Seed of the shuffle; negative means a random one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,12 @@ DDError
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+log = logging.getLogger(__name__)
 
 
 class DDError(Exception):
@@ -210,3 +214,12 @@ def from_status(status: Mapping[str, Any], head: Mapping[str, Any] | None = None
     if error.dd_msg and text.startswith(error.dd_msg):
         text = text[len(error.dd_msg) :].removeprefix(": ")
     return error(text, head=head)
+
+
+def fault(error: BaseException, what: str) -> DDError:
+    """The answer to an exception: a DDError as it is, anything else 1007 with an id in the log."""
+    if isinstance(error, DDError):
+        return error
+    number = secrets.token_hex(4)
+    log.error("error %s: %s failed", number, what, exc_info=error)
+    return InternalError(f"{type(error).__name__}: {str(error)[:300]} (error {number})")

@@ -15,3 +15,15 @@ HTTP_SECONDS = Histogram(
     ("route", "method"),
     buckets=_LATENCIES,
 )
+
+RECORDS_TAKEN = Counter("ddstream_records_taken", "Predict records taken.", ("service",))
+RECORDS_ANSWERED = Counter("ddstream_records_answered", "Predict records answered.", ("service",))
+RECORDS_REJECTED = Counter(
+    "ddstream_records_rejected", "Predict records kept in the rejects topic.", ("service", "code")
+)
+PAUSES = Counter("ddstream_pauses", "Partitions paused because they were full.", ("service",))
+OFFSETS_OUT_OF_RANGE = Counter(
+    "ddstream_offsets_out_of_range",
+    "Assignments whose committed offset was deleted already: records are lost.",
+    ("service",),
+)

@@ -15,7 +15,13 @@ MIB = 1 << 20
 class Settings(BaseSettings):
     """What an operator sets; every field is `DDSTREAM_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="DDSTREAM_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="DDSTREAM_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+    )
 
     bootstrap: str = "localhost:9092"
     """Addresses of the Kafka cluster, `host:port` separated by commas."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ddstream.api.parameters import Numbers, ParameterObject
 from ddstream.data import Normalise
+
+INTERPOLATIONS = ("cubic", "linear", "nearest", "lanczos4", "area")
 
 
 class ImageInput(ParameterObject):
@@ -46,8 +48,8 @@ class ImageInput(ParameterObject):
     )
     std: Numbers = Field(default=(), description="Divisor after the mean: one, or one a channel.")
     scaled: bool = Field(default=False, description="Scale by `scale_min` and `scale_max`.")
-    scale_min: int = Field(default=600, ge=1, description="Wanted length of the shorter side.")
-    scale_max: int = Field(default=1000, ge=1, description="Bound of the longer side.")
+    scale_min: float = Field(default=600, ge=1, description="Wanted length of the shorter side.")
+    scale_max: float = Field(default=1000, ge=1, description="Bound of the longer side.")
     keep_orig: bool = Field(default=False, description="Keep the original beside the resized one.")
     multi_label: bool = Field(default=False, description="List files name several classes a line.")
     root_folder: str = Field(default="", description="Folder that relative paths start from.")
@@ -55,6 +57,13 @@ class ImageInput(ParameterObject):
     shuffle: bool = Field(default=False, description="Shuffle the training set before splitting.")
     seed: int = Field(default=-1, description="Seed of the shuffle; -1 is a random one.")
     db: bool = Field(default=False, description="Constant memory: images are read when needed.")
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("could not read double value for scale input parameter")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> ImageInput:
@@ -69,7 +78,18 @@ class ImageInput(ParameterObject):
                 raise ValueError(f"Crop {name} must be less than or equal to {name}")
         if 0.0 in self.std:
             raise ValueError("std must not be 0")
+        if self.unchanged_data and (self.bw or self.histogram_equalization):
+            raise ValueError("unchanged_data allows neither bw nor histogram_equalization")
         return self
+
+    def unknown(self, where: str) -> list[str]:
+        """Also warns of options that have no effect beside the others."""
+        warnings = super().unknown(where)
+        if self.interp not in INTERPOLATIONS:
+            warnings.append(f"{where}.interp {self.interp[:40]!r} is unknown, cubic is used")
+        if self.aspect_ratio_pad and (self.limited or (self.width < 0) == (self.height < 0)):
+            warnings.append(f"{where}.aspect_ratio_pad needs exactly one size of -1")
+        return warnings
 
     @property
     def limited(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from ddstream.api.envelope import Answer
 from ddstream.api.parameters import ParameterObject, Strings
 from ddstream.api.service import Parameters
-from ddstream.errors import DDError
+from ddstream.errors import BadRequest, DDError
 
 
 def _element(value: Any) -> Any:
@@ -90,6 +90,14 @@ class OutputParameters(ParameterObject):
     measure_hist: bool = Field(default=False, description="Give the history of the measures.")
     max_hist_points: int = Field(default=10000, ge=1, description="Bound of a history's length.")
     target_repository: str = Field(default="", description="Folder for the best model's files.")
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any], where: str, error: type[DDError]) -> Self:
+        """See ParameterObject; a network without a url is the envelope's fault (contract 0.4)."""
+        network = raw.get("network")
+        if isinstance(network, Mapping) and not network.get("url"):
+            raise BadRequest(f"{where}.network.url is missing")
+        return super().parse(raw, where, error)
 
 
 Done = Callable[[Answer | DDError], None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ddstream.api.envelope import Answer, Json
-from ddstream.api.job import JobChange
+from ddstream.api.job import JobChange, JobRecord
 from ddstream.api.predict import Call, PredictRequest
 from ddstream.api.service import ServiceDefinition
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
@@ -86,10 +86,13 @@ class Host(Api, Protocol):
     def capacity(self) -> Capacity:
         """How full the engine is."""
 
+    def describe(self, name: str) -> Json:
+        """What this process knows of a loaded service, for whoever answers for it."""
+
     def stats(self, name: str) -> Json:
         """The `service_stats` of a service, so far."""
 
-    def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> None:
+    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
         """Start training number `number` of a service; `resume` goes on from its checkpoint.
 
         Raises DDError for what can be refused before it starts."""

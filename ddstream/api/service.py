@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -58,6 +58,14 @@ def service_name(name: str) -> str:
     if "/" in name or "\0" in name or ".." in name:
         raise BadRequest("a service name has no '/', no NUL and no '..'")
     return "".join(c.lower() if c.isascii() else c for c in name)
+
+
+def clear_mode(value: Any) -> Clear:
+    """The `clear` of a DELETE. Raises BadRequest for an unknown one."""
+    if value not in get_args(Clear):
+        raise BadRequest(f"clear must be one of {', '.join(get_args(Clear))}")
+    mode: Clear = value
+    return mode
 
 
 def described(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ddstream.api.augment import Augmentation
 from ddstream.api.parameters import Integers, Numbers, ParameterObject
 
 Datatype = Literal["fp32", "fp16", "bf16", "fp64"]
@@ -33,6 +34,23 @@ class Solver(ParameterObject):
     clip_value: float = Field(default=0.0, ge=0, description="Bound of each gradient; 0: none.")
     clip_norm: float = Field(default=0.0, ge=0, description="Bound of the norm; 0: none.")
 
+    @property
+    def batches(self) -> int:
+        """Batches of one iteration."""
+        return max(1, self.iter_size)
+
+    @property
+    def clips(self) -> bool:
+        """Gradients are clipped: asked for, or a bound is given and nothing speaks against it."""
+        bounded = self.clip_value > 0 or self.clip_norm > 0
+        return self.clip or (bounded and "clip" not in self.model_fields_set)
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; ADAMW has one by default (contract 5.4)."""
+        given = "weight_decay" in self.model_fields_set
+        return self.weight_decay if given or self.solver_type != "ADAMW" else 0.01
+
 
 class Net(ParameterObject):
     """`mllib.net`: sizes of batches."""
@@ -53,7 +71,6 @@ class TorchParameters(ParameterObject):
         "segmentation": False,
         "ctc": False,
         "freeze_traced": False,
-        "loss": "",
         "timesteps": -1,
         "embedding_size": 768,
         "self_supervised": "",
@@ -81,19 +98,20 @@ class TorchParameters(ParameterObject):
         default="", description="Checkpoint to load: latest or best."
     )
     extract_layer: str = Field(default="", description="Answer this layer's values instead.")
-    seed: int = Field(default=0, description="Seed of the weights of a new model.")
+    loss: str = Field(default="", description="Loss of a regression: L1, or L2 (also eucl).")
+    seed: int = Field(default=0, ge=0, description="Seed of the weights of a new model.")
     net: Net = Field(default_factory=Net, description="Sizes of batches.")
 
+    def unknown(self, where: str) -> list[str]:
+        """See ParameterObject; defaults for trainings may stand here too."""
+        trainings = {f"{where}.{name}" for name in TorchTraining.model_fields}
+        return [each for each in super().unknown(where) if each.split(" ")[0] not in trainings]
 
-class TorchTraining(TorchParameters):
+
+class TorchTraining(TorchParameters, Augmentation):
     """Options of a training."""
 
     solver: Solver = Field(description="How the weights are changed; mandatory.")
     resume: bool = Field(default=False, description="Go on from the repository's checkpoint.")
     class_weights: Numbers = Field(default=(), description="Weight of each class in the loss.")
     dataloader_threads: int = Field(default=1, ge=1, description="Threads that read samples.")
-    mirror: bool = Field(default=False, description="Flip half of the images.")
-    rotate: bool = Field(default=False, description="Turn images by multiples of 90 degrees.")
-    crop_size: int = Field(default=0, description="Side of a random square crop; 0: none.")
-    test_crop_samples: int = Field(default=1, ge=1, description="Crops of each test image.")
-    cutout: float = Field(default=0.0, ge=0, le=1, description="Probability of a cut-out patch.")

@@ -84,3 +84,9 @@ class BackendType(Protocol):
     @staticmethod
     def trainer(setup: Setup) -> Trainable:
         """The training of such a model; refuses with ParameterError what it cannot train."""
+
+    @staticmethod
+    def training_parameters(raw: Mapping[str, Any]) -> ParameterObject:
+        """The typed `parameters.mllib` of a training, without loading anything.
+
+        Raises ParameterError for what can be refused before it starts."""

@@ -79,7 +79,7 @@ def from_array(array: Array, uri: str, decoding: Decoding) -> Array:
         raise unreadable(uri, "an array must be uint8, H x W, H x W x 3 RGB or H x W x 4 RGBA")
     if array.size == 0:
         raise unreadable(uri, "the array is empty")
-    check_area(*array.shape[:2], uri, decoding.max_pixels)
+    check_area(array.shape[0], array.shape[1], uri, decoding.max_pixels)
     array = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
     conversion = _CONVERSIONS.get((channels, _wanted(decoding)))
     return array if conversion is None else cv2.cvtColor(array, conversion)

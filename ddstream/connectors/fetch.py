@@ -1,4 +1,4 @@
-"""Fetching: an element of `data` becomes a Datum. It waits on the event loop and decodes nothing."""
+"""Fetching: an element of `data` becomes a Datum. It waits on the event loop, decodes nothing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 from ddstream.connectors.addresses import Reach
+from ddstream.connectors.locate import LONGEST_PATH
 from ddstream.data import Datum
 from ddstream.errors import InputError
 from ddstream.roots import OutsideRoots, Roots
 
-LONGEST_PATH = 4096
-"""Longer strings are content: no system has such paths."""
 _REDIRECTS = 5
 _CHUNK = 1 << 16
 _URL = ("http://", "https://")
@@ -63,7 +62,8 @@ class Fetcher:
             return Datum(str(index), bytes(element))
         return None
 
-    async def fetch(self, element: object, index: int, *, timeout: float) -> Datum:
+    # The timeout is an option of the call, applied where there is something to wait for.
+    async def fetch(self, element: object, index: int, *, timeout: float) -> Datum:  # noqa: ASYNC109
         """The datum of element `index` of `data`; `timeout` in seconds, -1 for the longest.
 
         Its uri is the request's string for paths and URLs, the index for contents. Raises

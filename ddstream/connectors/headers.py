@@ -37,7 +37,7 @@ def read_header(content: bytes) -> ImageHeader | None:
     reader = _avif if content[4:8] == b"ftyp" else _READERS.get(content[:2])
     try:
         header = reader(content) if reader else None
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None
     return header if header and header.width > 0 and header.height > 0 else None
 

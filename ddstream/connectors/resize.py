@@ -11,7 +11,7 @@ from ddstream.api.image import ImageInput
 from ddstream.data import Array
 from ddstream.errors import InputError
 
-INTERPOLATIONS: Final = {
+_METHODS: Final = {
     "cubic": cv2.INTER_CUBIC,
     "linear": cv2.INTER_LINEAR,
     "nearest": cv2.INTER_NEAREST,
@@ -56,7 +56,7 @@ def resize(image: Array, height: int, width: int, wanted: ImageInput) -> Array:
     """The image in another size; with `unchanged_data` no value is made that was not there."""
     if image.shape[:2] == (height, width):
         return image
-    method = INTERPOLATIONS.get(wanted.interp, cv2.INTER_CUBIC)
+    method = _METHODS.get(wanted.interp, cv2.INTER_CUBIC)
     if wanted.unchanged_data:
         method = cv2.INTER_NEAREST
     if not wanted.cuda:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -11,14 +10,14 @@ from typing import Self
 
 from ddstream import __version__
 from ddstream.api.envelope import Answer, Json, warned
-from ddstream.api.job import JobChange
+from ddstream.api.job import JobChange, JobRecord
 from ddstream.api.predict import Call, PredictRequest
 from ddstream.api.protocol import Capacity
 from ddstream.api.service import ServiceDefinition, described, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.connectors.fetch import Fetcher
 from ddstream.connectors.protocol import Limits
-from ddstream.engine.loading import library, load_service
+from ddstream.engine.loading import load_service
 from ddstream.engine.predictor import Predictor
 from ddstream.engine.service import Service
 from ddstream.engine.trainings import Trainings
@@ -198,13 +197,17 @@ class Engine:
         """See Host."""
         return self._predictor.capacity()
 
+    def describe(self, name: str) -> Json:
+        """See Host."""
+        return self._service(name).describe()
+
     def stats(self, name: str) -> Json:
         """See Host."""
         return self._service(name).stats.to_json()
 
-    def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> None:
+    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
         """See Host."""
-        self._trainings.start(number, request, resume=resume)
+        return await self._trainings.start(number, request, resume=resume)
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:
         """See Host."""
@@ -233,6 +236,3 @@ class Engine:
     async def _retrained(self, name: str) -> None:
         if name in self._services:
             await self.reload(name)
-
-
-__all__ = ["Engine", "info_head", "library", "time"]

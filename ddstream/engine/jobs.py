@@ -24,8 +24,7 @@ from ddstream.api.job import (
 )
 from ddstream.engine.feed import JobFeed, JobState
 from ddstream.engine.training import Training, TrainingSpec
-from ddstream.engine.work import fault
-from ddstream.errors import InternalError, JobNotFound
+from ddstream.errors import InternalError, JobNotFound, fault
 from ddstream.repository import METRICS, Repository
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class Jobs:
 
     def training(self, service: str) -> bool:
         """Whether a job holds the service."""
-        return service in self._queues
+        return any(not record.status.ended for record in self.of(service))
 
     async def wait(
         self, service: str, number: int | None, seconds: float | None = None

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 
 from ddstream.data import Batch, Outputs
-from ddstream.engine.work import Item, fault, too_late
-from ddstream.errors import DDError
+from ddstream.engine.work import Item, too_late
+from ddstream.errors import DDError, fault
 
 Finished = Callable[[Sequence[Item], Outputs | DDError], None]
 
@@ -84,4 +84,3 @@ class Lane:
                 self._finished(items, fault(error, f"forward of {items[0].sample.uri[:200]}"))
             return
         self._finished(items, outputs)
-

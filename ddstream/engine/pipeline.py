@@ -16,8 +16,8 @@ from itertools import islice
 
 from ddstream.data import Outputs
 from ddstream.engine.lane import Lane
-from ddstream.engine.work import Item, Work, fault, too_late
-from ddstream.errors import DDError
+from ddstream.engine.work import Item, Work, too_late
+from ddstream.errors import DDError, fault
 
 CHUNK = 8
 """Most samples that one reading job takes: enough to amortise its hop, few enough to pipeline."""

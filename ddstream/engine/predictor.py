@@ -10,12 +10,13 @@ from typing import Self
 from ddstream.api.envelope import Answer, Json
 from ddstream.api.predict import Call
 from ddstream.api.protocol import Capacity
+from ddstream.background import Background
 from ddstream.connectors.fetch import Fetcher
 from ddstream.data import Datum
 from ddstream.engine.pipeline import Errand, Pipeline
 from ddstream.engine.service import Service
-from ddstream.engine.work import Work, fault, too_late
-from ddstream.errors import DDError, InputError, NoData
+from ddstream.engine.work import Work, too_late
+from ddstream.errors import DDError, InputError, NoData, fault
 from ddstream.outputs.deliver import deliver, wants_delivery
 from ddstream.outputs.sinks import Sinks
 from ddstream.settings import Settings
@@ -32,7 +33,7 @@ class Predictor:
         self._nbytes = 0
         self._services: dict[Work, Service] = {}
         self._ready: list[Errand] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -60,9 +61,7 @@ class Predictor:
     def capacity(self) -> Capacity:
         """Calls and bytes in flight."""
         limits = self._settings
-        return Capacity(
-            self._calls, self._nbytes, limits.max_in_flight, limits.max_in_flight_bytes
-        )
+        return Capacity(self._calls, self._nbytes, limits.max_in_flight, limits.max_in_flight_bytes)
 
     def accept(self, service: Service, call: Call) -> None:
         """Take a call; `flush` starts what was taken. Raises DDError for a bad call."""
@@ -98,7 +97,7 @@ class Predictor:
         for index, element in enumerate(work.call.data):
             datum = self._fetcher.inline(element, index)
             if datum is None:
-                self._spawn(self._fetch(errand))
+                self._background.spawn(self._fetch(errand))
                 return
             inline.append(datum)
         work.data = inline
@@ -126,7 +125,7 @@ class Predictor:
         if work.error is None and not work.predictions:
             work.error = InputError("no image could be found")
         if work.error is None and wants_delivery(work.plan.output):
-            self._spawn(self._deliver(work))
+            self._background.spawn(self._deliver(work))
         else:
             self._close(work, work.error or self._answer(work))
 
@@ -166,8 +165,3 @@ class Predictor:
                 self._begin(following)
                 self.flush()
         work.call.done(result)
-
-    def _spawn(self, work: asyncio.Future[None] | object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

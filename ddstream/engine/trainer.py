@@ -29,8 +29,7 @@ from ddstream.backends.protocol import Setup, Trainable
 from ddstream.connectors import CONNECTORS
 from ddstream.data import Datasets, Progress
 from ddstream.engine.training import STOP, TrainingSpec
-from ddstream.engine.work import fault
-from ddstream.errors import ParameterError
+from ddstream.errors import ParameterError, fault
 from ddstream.repository import Repository
 from ddstream.roots import OutsideRoots
 
@@ -128,16 +127,15 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
     mllib = {**spec.parameters.mllib, "resume": spec.resumes()}
     connector = CONNECTORS.load(spec.connector)(spec.parameters.input, repository, spec.limits)
     data = connector.datasets([Path(path) for path in spec.data], mllib)
-    warnings = [*connector.parameters.unknown("parameters.input"), *data.warnings]
-    story.state("loading model", warnings)
+    story.state("loading model", data.warnings)
     setup = Setup(mllib, connector.parameters, repository, spec.weights, spec.service_type)
     trainer = BACKENDS.load(spec.library).trainer(setup)
-    story.state("training", warnings)
+    story.state("training", data.warnings)
     finished = _fit(trainer.fit(data, mllib, output.measure), story, stop)
     if finished and target is not None:
         repository.publish(target)
     status = JobStatus.FINISHED if finished else JobStatus.TERMINATED
-    story.end(status, _report(spec, data), [*warnings, *_warnings(trainer)])
+    story.end(status, _report(spec, data), [*data.warnings, *_warnings(trainer)])
 
 
 def _fit(progress: Iterator[Progress], story: Story, stop: threading.Event) -> bool:

@@ -103,7 +103,10 @@ class Training:
     def __init__(self, spec: TrainingSpec, record: JobRecord) -> None:
         self.spec = spec
         self.record = record
+        self._first_warnings = tuple(record.warnings)
         self._process: asyncio.subprocess.Process | None = None
+        self._begun = False
+        self._killed = False
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
 
     @property
@@ -112,7 +115,10 @@ class Training:
         return self._process.pid if self._process else None
 
     def stop(self) -> JobRecord:
-        """Ask it to save a checkpoint and end; `run` returns when it has."""
+        """Ask it to save a checkpoint and end; `run` returns when it has.
+
+        One that has not told of an iteration has nothing to save and is killed.
+        """
         if self.record.status is JobStatus.RUNNING:
             self.record = self.record.evolve(status=JobStatus.CANCELLING)
             self._pass_on()
@@ -174,9 +180,10 @@ class Training:
     def _pass_on(self) -> None:
         if self._process is None or self._process.returncode is not None:
             return
-        if self.record.status is JobStatus.CANCELLING:
+        if self.record.status is JobStatus.CANCELLING and self._begun:
             self._say(STOP)
-        elif self.record.status is JobStatus.TERMINATING:
+        elif self.record.status is not JobStatus.RUNNING:
+            self._killed = True
             self._process.kill()
 
     async def _follow(
@@ -192,16 +199,21 @@ class Training:
                 return self.record.evolve(
                     status=JobStatus.ERROR, error=message["error"], ended=time.time()
                 )
-            changes = {
-                name: message[name] for name in ("measure", "report", "warnings") if name in message
-            }
+            changes = self._changes(message)
             points = message.get("points", {})
+            self._begun = self._begun or bool(points)
             if status := message.get("status"):
                 on_change(JobChange(self.record, points))
                 return self.ended(JobStatus(status), **changes)
             self.record = self.record.evolve(**changes)
             on_change(JobChange(self.record, points))
         return None
+
+    def _changes(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        changes = {name: message[name] for name in ("measure", "report") if name in message}
+        if more := message.get("warnings"):
+            changes["warnings"] = tuple(dict.fromkeys([*self._first_warnings, *more]))
+        return changes
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
@@ -222,7 +234,7 @@ class Training:
         words.cancel()
 
     def _died(self, returncode: int | None) -> JobRecord:
-        if self.record.status is JobStatus.TERMINATING:
+        if self._killed:
             return self.ended(JobStatus.TERMINATED)
         how = _exit(returncode)
         last = " | ".join(word for word in self._last_words if word)[-1000:]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -14,10 +12,8 @@ from ddstream.api.predict import Call, OutputParameters
 from ddstream.backends import Backend
 from ddstream.connectors import Connector
 from ddstream.data import Datum, Sample
-from ddstream.errors import DDError, InternalError, TimedOut
+from ddstream.errors import DDError, TimedOut
 from ddstream.tasks import Task
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,15 +86,6 @@ class Item:
     work: Work
     index: int
     sample: Sample
-
-
-def fault(error: BaseException, what: str) -> DDError:
-    """The answer to an exception: a DDError as it is, anything else 1007 with an id in the log."""
-    if isinstance(error, DDError):
-        return error
-    number = secrets.token_hex(4)
-    log.error("error %s: %s failed", number, what, exc_info=error)
-    return InternalError(f"{type(error).__name__}: {str(error)[:300]} (error {number})")
 
 
 def too_late() -> DDError:

@@ -5,6 +5,7 @@ Pushing lets a caller reach hosts that he may not reach himself, so the operator
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping
@@ -95,7 +96,7 @@ class HttpSink:
         headers = {"Content-Type": content_type}
         try:
             async with self._opened().request(
-                method, target, data=content, headers=headers, allow_redirects=False
+                method, target, data=io.BytesIO(content), headers=headers, allow_redirects=False
             ) as response:
                 body = await _bounded(response)
                 kind = response.headers.get("Content-Type", JSON)

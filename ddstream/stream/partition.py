@@ -67,7 +67,7 @@ class Partition:
 
     def take(self, most: int) -> list[Slot]:
         """The answered slots at the front, at most `most`; they stay until `written`."""
-        front = []
+        front: list[Slot] = []
         for slot in self._slots:
             if slot.answer is None or len(front) == most:
                 break

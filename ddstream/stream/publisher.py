@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
+from ddstream import metrics
 from ddstream.api.envelope import Answer
 from ddstream.errors import (
     BadRequest,
@@ -75,6 +76,8 @@ class Publisher:
             if isinstance(slot.answer, KEPT):
                 reject = _reject(slot.answer, slot.record)
                 written.append(await self._send(self._topics.rejects, reject))
+                code = slot.answer.dd_code or slot.answer.code
+                metrics.RECORDS_REJECTED.labels(self._service, code).inc()
         written += await self._send_results(partition, results)
         for future in written:
             await future
@@ -109,9 +112,7 @@ class Publisher:
         batch = self._producer.create_batch()
         now = int(time.time() * 1000)
         for out in results:
-            added = batch.append(
-                key=out.key, value=out.value, timestamp=now, headers=out.headers
-            )
+            added = batch.append(key=out.key, value=out.value, timestamp=now, headers=out.headers)
             if added is None:
                 written.append(await self._send_batch(batch, partition))
                 batch = self._producer.create_batch()

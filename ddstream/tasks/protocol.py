@@ -21,7 +21,7 @@ class Task(Protocol):
     def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None: ...
 
     def activate(self, outputs: Outputs) -> Array:
-        """Scores of a whole batch (N x ...): softmax, sigmoid or the values themselves."""
+        """The values of a whole batch (N x ...) that `decode` and `score` read."""
 
     def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
         """The prediction object of one sample (contract 2.1) from its row of scores."""
@@ -30,3 +30,6 @@ class Task(Protocol):
         self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
     ) -> Mapping[str, Any]:
         """The measures of a test set (contract 4): `scores` N x ..., `targets` as in Sample."""
+
+    def knows(self, measure: str) -> bool:
+        """Whether a test of this task has such a measure; others are left out of its results."""

@@ -1,0 +1,22 @@
+"""Templates: architectures by name. A family is one file, a name one line of the table."""
+
+from ddstream.registry import Registry
+from ddstream.templates.protocol import Template
+
+_RESNET = "ddstream.templates.resnet"
+
+TEMPLATES: Registry[Template] = Registry(
+    {
+        "resnet18": f"{_RESNET}:resnet18",
+        "resnet34": f"{_RESNET}:resnet34",
+        "resnet50": f"{_RESNET}:resnet50",
+        "resnet101": f"{_RESNET}:resnet101",
+        "resnet152": f"{_RESNET}:resnet152",
+        "resnext50_32x4d": f"{_RESNET}:resnext50_32x4d",
+        "resnext101_32x8d": f"{_RESNET}:resnext101_32x8d",
+        "wideresnet50_2": f"{_RESNET}:wideresnet50_2",
+        "wideresnet101_2": f"{_RESNET}:wideresnet101_2",
+    }
+)
+
+__all__ = ["TEMPLATES", "Template"]

@@ -1,0 +1,76 @@
+"""An Api on an event loop of its own, for callers that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from ddstream.api.protocol import Api
+
+T = TypeVar("T")
+
+Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Api]]
+"""Makes an Api that starts and stops with `async with`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    api: Api
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+
+
+class LoopThread:
+    """Runs an Api on a daemon thread from its first use until `close`."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._running: Future[_Running] = Future()
+        self._closed = False
+
+    def run(self, ask: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
+        """Wait for what `ask` makes of the Api. Raises RuntimeError after `close`."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("it is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=asyncio.run, args=(self._live(),), name="ddstream", daemon=True
+                )
+                self._thread.start()
+        running = self._running.result()
+        future = asyncio.run_coroutine_threadsafe(ask(running.api), running.loop)
+        try:
+            return future.result()
+        except BaseException:
+            # An interrupted caller waits no more, so the work need not go on.
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Stop the Api and its thread; again does nothing."""
+        with self._lock:
+            self._closed = True
+            thread, self._thread = self._thread, None
+        if thread is not None and self._running.exception() is None:
+            running = self._running.result()
+            running.loop.call_soon_threadsafe(running.stop.set)
+            thread.join()
+
+    async def _live(self) -> None:
+        stop = asyncio.Event()
+        try:
+            async with self._opening() as api:
+                self._running.set_result(_Running(api, asyncio.get_running_loop(), stop))
+                await stop.wait()
+        except BaseException as error:
+            if self._running.done():
+                raise
+            self._running.set_exception(error)

@@ -1,0 +1,75 @@
+"""The words of the Kafka side: commands, and the rows of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ddstream.api.service import Clear, ServiceDefinition
+from ddstream.api.train import TrainRequest
+
+
+class Row(BaseModel):
+    """Base of what stands on our own topics: frozen, and open for what later versions add."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class ControlCommand(Row):
+    """On `control`, keyed by service: make or delete a service."""
+
+    verb: Literal["create", "delete"] = Field(description="What to do.")
+    service: str = Field(description="Name of the service, as it is kept.")
+    definition: ServiceDefinition | None = Field(default=None, description="For `create`.")
+    clear: Clear = Field(default="mem", description="For `delete`: what becomes of the files.")
+
+
+class TrainCommand(Row):
+    """On `train`, keyed by service: start or stop a training, or take its report."""
+
+    verb: Literal["train", "stop", "take"] = Field(description="What to do.")
+    service: str = Field(description="Name of the service, as it is kept.")
+    request: TrainRequest | None = Field(default=None, description="For `train`.")
+    job: int = Field(default=0, description="For `stop` and `take`: the job's number.")
+    force: bool = Field(default=False, description="For `stop`: kill the trainer.")
+
+
+class ServiceRecord(Row):
+    """On `services`, keyed by name: a service that exists."""
+
+    name: str = Field(description="Name of the service.")
+    definition: ServiceDefinition = Field(description="What its client created.")
+    description: dict[str, Any] = Field(description="What the worker that loaded it tells of it.")
+    version: int = Field(description="Counts the loads and trainings of its model.")
+    correlation_id: str = Field(description="The request that created it.")
+
+
+class HostedService(Row):
+    """A service on one worker."""
+
+    state: Literal["loading", "loaded", "failed"] = Field(description="How far it is.")
+    version: int = Field(default=0, description="Version of the model that it serves.")
+    reason: str = Field(default="", description="Why it failed.")
+    stats: dict[str, Any] = Field(default_factory=dict, description="Counters of its calls.")
+
+
+class WorkerRecord(Row):
+    """On `workers`, keyed by worker: its heartbeat."""
+
+    worker: str = Field(description="Id of the worker.")
+    time: float = Field(description="When this was written, in Unix seconds.")
+    started: float = Field(description="When the worker was started, in Unix seconds.")
+    address: str = Field(default="", description="Where its /readyz and /metrics are.")
+    device: str = Field(default="cpu", description="What its models run on.")
+    services: Mapping[str, HostedService] = Field(description="Its services by name.")
+
+
+class JobRow(Row):
+    """On `jobs`, keyed by `service/job`: a training, or by `service/#`: the last number given."""
+
+    number: int = Field(description="Number of the job.")
+    partition: int = Field(default=0, description="Partition of `train` whose owner runs it.")
+    chunks: int = Field(default=0, description="Rows `service/job/n` that hold its history.")
+    record: dict[str, Any] = Field(default_factory=dict, description="The job's record.")

@@ -1,0 +1,38 @@
+"""Devices and number types, from the API's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ddstream.api.torch import TorchParameters
+from ddstream.errors import ParameterError
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp64": torch.float64,
+}
+
+
+def devices(parameters: TorchParameters) -> list[torch.device]:
+    """The CPU, or the GPUs that are asked for. Raises ParameterError for one that is missing."""
+    if not parameters.gpu:
+        return [torch.device("cpu")]
+    if not torch.cuda.is_available():
+        raise ParameterError("GPU is not available, service could not be created")
+    count = torch.cuda.device_count()
+    numbers = list(range(count)) if -1 in parameters.gpuid else list(parameters.gpuid)
+    for number in numbers:
+        if not 0 <= number < count:
+            raise ParameterError(f"gpuid {number} does not exist: there are {count} GPUs")
+    return [torch.device("cuda", number) for number in dict.fromkeys(numbers)]
+
+
+def number_type(parameters: TorchParameters) -> torch.dtype:
+    """The type that predictions are computed in. Raises ParameterError for fp16 on a CPU."""
+    if parameters.datatype == "fp16" and not parameters.gpu:
+        raise ParameterError("fp16 inference can be done only on GPU")
+    return DTYPES[parameters.datatype]

@@ -1,0 +1,159 @@
+"""The model of a service: from a template or a traced file, with its weights in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from ddstream.api.torch import TorchParameters
+from ddstream.backends.torch.weights import (
+    State,
+    choose,
+    read_script,
+    read_state,
+    scripted,
+)
+from ddstream.errors import ParameterError
+from ddstream.repository import Repository
+from ddstream.templates import TEMPLATES
+
+MOST = 5
+"""Most names that an error lists."""
+
+Shapes: TypeAlias = dict[str, torch.Size]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A module on the CPU in fp32, and what is known of it.
+
+    `trained` says that all its weights are from a file.
+    """
+
+    module: nn.Module
+    traced: bool
+    trained: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the images it takes, by its first convolution; None if there is none."""
+        return next((p.shape[1] for p in self.module.parameters() if p.dim() == 4), None)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers whose values can be extracted; `last` always is one."""
+        if self.traced:
+            return ["last", "final"]
+        return ["last", *(name for name, _ in self.module.named_modules() if name)]
+
+
+def load_model(
+    parameters: TorchParameters,
+    repository: Repository,
+    weights: str = "",
+    start: Path | None = None,
+) -> Model:
+    """Build the model and load its weights: those of `start`, else as `choose` finds them.
+
+    Raises ParameterError where the parameters and the files do not make one model.
+    """
+    template = parameters.template
+    if template and template not in TEMPLATES:
+        known = ", ".join(TEMPLATES)
+        raise ParameterError(f"invalid torch model template {template}; there is: {known}")
+    choice = choose(repository, weights, parameters.resume_from)
+    path = start or choice.path
+    if template:
+        _refuse_traced(path, parameters, repository, explicit=bool(weights or start))
+        return _native(parameters, path, choice.warnings)
+    if path is None or not scripted(path):
+        raise ParameterError(
+            "Use of libtorch backend needs either: traced net, protofile or native template"
+        )
+    return _traced(parameters, path, choice.warnings)
+
+
+def _refuse_traced(
+    path: Path | None, parameters: TorchParameters, repository: Repository, *, explicit: bool
+) -> None:
+    # Without a named file any traced one in the folder could be meant.
+    found = [path] if explicit else [path, *repository.path.glob("*.pt")]
+    if not any(f is not None and f.suffix == ".pt" and scripted(f) for f in found):
+        return
+    if parameters.finetuning:
+        raise ParameterError(
+            "If you want to finetune a model using a native template, "
+            "move the weights to a .npt file"
+        )
+    raise ParameterError(
+        "Only one of these must be provided: traced net, protofile or native template"
+    )
+
+
+def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) -> Model:
+    if parameters.finetuning:
+        raise ParameterError("finetuning of a traced net is not supported: use a native template")
+    if parameters.template_params:
+        raise ParameterError("template_params need a template")
+    return Model(read_script(path).eval(), traced=True, trained=True, warnings=tuple(warnings))
+
+
+def _native(parameters: TorchParameters, path: Path | None, warnings: Sequence[str]) -> Model:
+    module = initialised(parameters)
+    if path is None:
+        return Model(module, traced=False, trained=False, warnings=tuple(warnings))
+    skipped = fill(module, read_state(path), path.name, finetuning=parameters.finetuning)
+    said = [*warnings, *_skipped(skipped, path)]
+    return Model(module, traced=False, trained=not skipped, warnings=tuple(said))
+
+
+def initialised(parameters: TorchParameters) -> nn.Module:
+    """A template's model with fresh weights of its own seed; the global generator is left alone."""
+    outputs = parameters.nclasses or parameters.ntargets
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.seed)
+        module = TEMPLATES.load(parameters.template)(outputs, parameters.template_params)
+    return module.eval()
+
+
+def fill(module: nn.Module, state: State, source: str, *, finetuning: bool = False) -> list[str]:
+    """Load a state dict; with `finetuning` what does not fit keeps its fresh weights.
+
+    Returns the names that were not loaded. Raises ParameterError with the first that do not fit,
+    or if nothing fits at all.
+    """
+    own: Shapes = {name: value.shape for name, value in module.state_dict().items()}
+    given: Shapes = {name: value.shape for name, value in state.items()}
+    wrong = [name for name in own | given if own.get(name) != given.get(name)]
+    # Counters of batches are younger than many public weights, and do nothing at a momentum.
+    wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
+    fitting = {name: state[name] for name in state if own.get(name) == given[name]}
+    if wrong and (not finetuning or not fitting):
+        raise ParameterError(f"weights of {source} do not fit: {_listed(wrong, own, given)}")
+    module.load_state_dict(fitting, strict=False)
+    return wrong
+
+
+def _listed(wrong: Sequence[str], own: Shapes, given: Shapes) -> str:
+    def shape(shapes: Shapes, name: str) -> str:
+        return str(list(shapes[name])) if name in shapes else "missing"
+
+    lines = [
+        f"{name} is {shape(given, name)} in the file and {shape(own, name)} in the model"
+        for name in wrong[:MOST]
+    ]
+    rest = len(wrong) - MOST
+    return "; ".join(lines) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _skipped(names: Sequence[str], path: Path) -> list[str]:
+    if not names:
+        return []
+    listed = ", ".join(names[:MOST]) + (", ..." if len(names) > MOST else "")
+    return [f"finetuning: not loaded from {path.name}: {listed}"]

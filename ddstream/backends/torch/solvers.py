@@ -1,0 +1,84 @@
+"""Solvers: how gradients change the weights (contract 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+import torch
+from torch import optim
+
+from ddstream.api.torch import Solver
+from ddstream.errors import ParameterError
+
+Parameters: TypeAlias = list[torch.nn.Parameter]
+Maker: TypeAlias = Callable[[Parameters, Solver], optim.Optimizer]
+
+CLIP_VALUE, CLIP_NORM = 5.0, 100.0
+"""Bounds where clipping is on and none is given."""
+
+
+def _betas(solver: Solver) -> tuple[float, float]:
+    return solver.beta1, solver.beta2
+
+
+SOLVERS: Mapping[str, Maker] = {
+    "SGD": lambda p, s: optim.SGD(p, lr=s.base_lr, momentum=s.momentum, weight_decay=s.decay),
+    "ADAM": lambda p, s: optim.Adam(p, lr=s.base_lr, betas=_betas(s), weight_decay=s.decay),
+    "ADAMW": lambda p, s: optim.AdamW(p, lr=s.base_lr, betas=_betas(s), weight_decay=s.decay),
+    "RADAM": lambda p, s: optim.RAdam(p, lr=s.base_lr, betas=_betas(s), weight_decay=s.decay),
+    "RMSPROP": lambda p, s: optim.RMSprop(p, lr=s.base_lr, weight_decay=s.decay),
+    "ADAGRAD": lambda p, s: optim.Adagrad(p, lr=s.base_lr, weight_decay=s.decay),
+}
+USED: Mapping[str, frozenset[str]] = {
+    "SGD": frozenset({"momentum"}),
+    "ADAM": frozenset({"beta1", "beta2"}),
+    "ADAMW": frozenset({"beta1", "beta2"}),
+    "RADAM": frozenset({"beta1", "beta2"}),
+    "RMSPROP": frozenset(),
+    "ADAGRAD": frozenset(),
+}
+"""Options that not every solver has, and who has them."""
+
+
+def make_solver(parameters: Iterable[torch.nn.Parameter], solver: Solver) -> optim.Optimizer:
+    """The optimizer of `solver_type`. Raises ParameterError for one that does not exist."""
+    learning = [p for p in parameters if p.requires_grad]
+    if not learning:
+        raise ParameterError("the model has no weights that can be trained")
+    if solver.solver_type not in SOLVERS:
+        known = ", ".join(SOLVERS)
+        raise ParameterError(
+            f"parameters.mllib.solver.solver_type {solver.solver_type} is unknown; there is: {known}"
+        )
+    return SOLVERS[solver.solver_type](learning, solver)
+
+
+def unused(solver: Solver) -> list[str]:
+    """A warning for each option that was given and that this solver does not have."""
+    options = frozenset[str]().union(*USED.values()) - USED[solver.solver_type]
+    return [
+        f"parameters.mllib.solver.{name} was ignored: {solver.solver_type} has none"
+        for name in sorted(options & solver.model_fields_set)
+    ]
+
+
+def resumed(optimizer: optim.Optimizer, state: Mapping[str, object]) -> None:
+    """Load a kept state; the request's options stay, the kept ones are forgotten."""
+    options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)
+
+
+def clip(parameters: Parameters, solver: Solver) -> None:
+    """Bound the gradients: each one's value, then the norm of all."""
+    if not solver.clips:
+        return
+    bounded = solver.clip_value > 0 or solver.clip_norm > 0
+    value = solver.clip_value if bounded else CLIP_VALUE
+    norm = solver.clip_norm if bounded else CLIP_NORM
+    if value > 0:
+        torch.nn.utils.clip_grad_value_(parameters, value)
+    if norm > 0:
+        torch.nn.utils.clip_grad_norm_(parameters, norm)

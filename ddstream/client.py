@@ -1,0 +1,22 @@
+"""Client: a DeepDetect server over HTTP, with the same face as DeepDetect()."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ddstream.api.face import Face, Service
+from ddstream.api.failures import CapabilityError, DeepDetectError
+from ddstream.api.training_job import TrainingJob
+from ddstream.rest.client import HttpApi
+
+__all__ = ["CapabilityError", "Client", "DeepDetectError", "Service", "TrainingJob"]
+
+
+class Client(Face):
+    """A server at `url`, such as `http://localhost:8080`; `timeout` bounds each call, in seconds.
+
+    Paths in `data` and repositories are the server's; bytes and arrays travel with the call.
+    """
+
+    def __init__(self, url: str, *, timeout: float | None = None) -> None:
+        super().__init__(partial(HttpApi, url, timeout=timeout))

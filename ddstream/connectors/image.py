@@ -1,0 +1,177 @@
+"""The image connector: files, folders, base64, bytes and arrays become samples of pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ddstream.api.image import ImageInput
+from ddstream.connectors.dataset import Source, image_datasets
+from ddstream.connectors.decode import (
+    Decoding,
+    check_area,
+    decode,
+    from_array,
+    unbase64,
+    unreadable,
+)
+from ddstream.connectors.headers import read_header
+from ddstream.connectors.locate import LONGEST_PATH, files_below, locate
+from ddstream.connectors.protocol import Limits
+from ddstream.connectors.resize import centre_crop, equalise, pad, padded, resize, resized
+from ddstream.data import Array, Datasets, Datum, Sample
+from ddstream.errors import InputError
+from ddstream.repository import Repository
+
+_UNLIMITED = Limits()
+_NO_PATH = re.compile(r"(file|data):|[^\0]*\0")
+"""Strings that are no relative path."""
+
+
+class ImageConnector:
+    """Reads images with fixed parameters; pixels stay integers, H x W x C.
+
+    Channels are BGR, RGB with `rgb`, one with `bw` alone. It keeps nothing in the repository.
+    """
+
+    def __init__(
+        self, raw: Mapping[str, Any], repository: Repository, limits: Limits = _UNLIMITED
+    ) -> None:
+        self._parameters = ImageInput.parse(raw, "parameters.input", InputError)
+        self._limits = limits
+        self._normalise = self._parameters.normalise
+        self._decoding = Decoding(
+            rgb=self._parameters.rgb,
+            bw=self._parameters.bw,
+            unchanged=self._parameters.unchanged_data,
+            max_pixels=limits.max_pixels,
+        )
+        if not self._parameters.unchanged_data:
+            self._check_channels(self._channels)
+        if self._parameters.cuda and not cv2.cuda.getCudaEnabledDeviceCount():
+            raise InputError("parameters.input.cuda is not supported: OpenCV sees no CUDA device")
+
+    @property
+    def parameters(self) -> ImageInput:
+        """The typed `parameters.input`."""
+        return self._parameters
+
+    def describe(self) -> Mapping[str, Any]:
+        """Width and height of the samples; -1 where they follow the image."""
+        wanted = self._parameters
+        return {
+            "width": wanted.crop_width or wanted.width,
+            "height": wanted.crop_height or wanted.height,
+        }
+
+    def read(self, datum: Datum) -> Iterable[Sample]:
+        """The sample of one image; of a folder, one of each file below it, in sorted order.
+
+        `meta` has `size`, height and width of the original, and with `keep_orig` `original`, its
+        pixels as a Datum may hold them (H x W, RGB or RGBA).
+        """
+        content = datum.content
+        if isinstance(content, bytes):
+            return (self._of_bytes(content, datum.uri),)
+        if isinstance(content, np.ndarray):
+            pixels = from_array(content, datum.uri, self._decoding)
+            return (self._sample(pixels, datum.uri),)
+        found = self._found(datum.uri, content)
+        if isinstance(found, str):
+            return (self._of_bytes(_encoded(found, datum.uri), datum.uri),)
+        uri = content if isinstance(content, str) else datum.uri
+        return self._folder(found, uri) if found.is_dir() else (self.read_file(uri, found),)
+
+    def read_file(self, uri: str, path: Path) -> Sample:
+        """The sample of one file. Raises InputError with the uri."""
+        if not path.is_file():
+            raise unreadable(uri)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise unreadable(uri) from error
+        return self._of_bytes(content, uri)
+
+    def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
+        """Training and test sets, as `ddstream.connectors.dataset` says."""
+        source = Source(self._parameters, self._limits.roots, self.read_file)
+        return image_datasets(source, data, augment)
+
+    @property
+    def _channels(self) -> int:
+        return 1 if self._parameters.bw and not self._parameters.rgb else 3
+
+    def _found(self, uri: str, content: str | Path) -> str | Path:
+        """The content, or the file or folder of this name below `root_folder`."""
+        root, text = self._parameters.root_folder, content if isinstance(content, str) else uri
+        if not root or len(text) > LONGEST_PATH or os.path.isabs(text) or _NO_PATH.match(text):
+            return content
+        return locate(text, [root], self._limits.roots) or content
+
+    def _folder(self, folder: Path, uri: str) -> Iterator[Sample]:
+        name = str(folder) if uri.startswith("file:") else uri
+        empty = True
+        for path in files_below(folder):
+            empty = False
+            real = locate(path, (), self._limits.roots)
+            yield self.read_file(os.path.join(name, path.relative_to(folder)), real or path)
+        if empty:
+            raise InputError(f"no image could be found: {uri[:200]}")
+
+    def _of_bytes(self, content: bytes, uri: str) -> Sample:
+        return self._sample(decode(content, uri, self._decoding), uri)
+
+    def _sample(self, pixels: Array, uri: str) -> Sample:
+        wanted = self._parameters
+        meta: dict[str, Any] = {"size": pixels.shape[:2]}
+        if wanted.keep_orig:
+            meta["original"] = _as_datum(pixels, rgb=wanted.rgb)
+        image = self._fitted(pixels, uri)
+        if wanted.histogram_equalization:
+            image = equalise(image, rgb=wanted.rgb)
+        if wanted.bw and wanted.rgb:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+        if image.ndim == 2:
+            image = image[..., np.newaxis]
+        if wanted.unchanged_data:
+            self._check_channels(image.shape[2])
+        inputs = {"image": np.ascontiguousarray(image)}
+        return Sample(uri, inputs, normalise=self._normalise, meta=meta)
+
+    def _fitted(self, pixels: Array, uri: str) -> Array:
+        """Resized, padded and cropped."""
+        wanted = self._parameters
+        height, width = resized(pixels.shape[0], pixels.shape[1], wanted)
+        side = padded(wanted)
+        check_area(side or height, side or width, uri, self._limits.max_pixels)
+        image = resize(pixels, height, width, wanted)
+        if side:
+            image = pad(image, side)
+        return centre_crop(image, wanted) if wanted.crop_width or wanted.crop_height else image
+
+    def _check_channels(self, channels: int) -> None:
+        for name, values in (("mean", self._parameters.mean), ("std", self._parameters.std)):
+            if len(values) not in (0, 1, channels):
+                raise InputError(f"{name} vector be of size the number of channels ({channels})")
+
+
+def _encoded(text: str, uri: str) -> bytes:
+    """The image that a base64 text holds; a short text that holds none may have been a path."""
+    named = text if len(text) <= LONGEST_PATH else uri
+    content = unbase64(text, named)
+    if read_header(content) is None:
+        raise unreadable(named)
+    return content
+
+
+def _as_datum(pixels: Array, *, rgb: bool) -> Array:
+    """Pixels in the order of colours that arrays have in a Datum."""
+    if rgb or pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -1,0 +1,127 @@
+"""A listening HTTP server: it starts, tells its port, and stops after what it has in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from ddstream.api.envelope import JSON, dumps
+from ddstream.rest.reply import status_json
+
+log = logging.getLogger(__name__)
+
+_MAX_HEADER = 16384
+"""Bytes of a request line or a header (contract 0.6)."""
+
+
+class Server:
+    """`async with Server(app, host, port) as server:` listens; port 0 takes a free one.
+
+    At the end it stops accepting and gives open requests `drain` seconds to finish.
+    """
+
+    def __init__(self, app: web.Application, host: str, port: int, *, drain: float = 30.0) -> None:
+        self._runner = _Runner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=drain,
+            max_line_size=_MAX_HEADER,
+            max_field_size=_MAX_HEADER,
+        )
+        self._host = host
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._runner.addresses[0][1])
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
+
+
+async def stopped() -> None:
+    """Return at the first SIGTERM or SIGINT of this process."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class _Connection(RequestHandler):
+    """A connection whose protocol errors are status JSON too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The response to what is no HTTP, or to a failure outside the application."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("a request failed outside the application", exc_info=exc)
+            message = "the request failed"
+        detail = " ".join((message or "the request cannot be read").split())[:300]
+        response = web.Response(
+            status=status,
+            body=dumps(status_json(status, detail)),
+            headers={"Content-Type": JSON},
+        )
+        response.force_close()
+        return response
+
+
+class _Listener(web.Server):
+    """Makes our kind of connection."""
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """Runs an application behind our kind of listener."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Listener(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            **made._kwargs,
+        )

@@ -1,0 +1,175 @@
+"""The worker: a host behind topics. It takes, answers, tells how it is, and drains when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from typing import Any
+
+import orjson
+
+from ddstream.api.envelope import Answer
+from ddstream.api.protocol import Host
+from ddstream.api.stream import ControlCommand, WorkerRecord
+from ddstream.background import Background
+from ddstream.errors import BadRequest, fault
+from ddstream.stream import messages
+from ddstream.stream.admin import ensure_topics
+from ddstream.stream.connection import TRANSIENT, Connection
+from ddstream.stream.control import ControlPlane
+from ddstream.stream.hosted import Hosted
+from ddstream.stream.predict import LoopParts
+from ddstream.stream.table import Table
+from ddstream.stream.topics import Topics
+from ddstream.stream.trainings import KafkaTrainings
+from ddstream.stream.versions import Versions
+from ddstream.stream.writer import Writer
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+
+
+def new_id() -> str:
+    """An id for a worker or a bridge: where it runs, and a part that no restart repeats."""
+    host = socket.gethostname().split(".")[0].lower()
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Worker:
+    """`run` serves until `stop`; it waits for the broker, and never ends for its absence."""
+
+    def __init__(self, host: Host, connection: Connection, *, device: str = "cpu") -> None:
+        self.id = new_id()
+        self.address = ""
+        self._host = host
+        self._connection = connection
+        self._topics = Topics(connection.settings)
+        self._device = device
+        self._started = time.time()
+        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._background = Background()
+        self._problem = "starting: waiting for the broker"
+
+    async def run(self) -> None:
+        """Serve until `stop`, then drain: answer what was taken, commit, leave the groups."""
+        starting = asyncio.ensure_future(self._start())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        await starting
+        await stopping
+        await self._drain()
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns when it is drained."""
+        self._problem = "draining"
+        self._stopping.set()
+
+    async def health(self) -> list[str]:
+        """Reasons why it cannot serve; empty when it can."""
+        if self._problem:
+            return [self._problem]
+        return self._hosted.problems()
+
+    async def _start(self) -> None:
+        await self._connection.wait()
+        self._problem = "starting: making topics"
+        await self._retry(lambda: ensure_topics(self._connection, self._topics.fixed()))
+        producer = self._connection.producer(headroom=1 << 16)
+        await self._retry(producer.start)
+        self._writer = Writer(producer, self._topics)
+        parts = LoopParts(self._connection, self._topics, self._host, producer, Versions())
+        self._hosted = Hosted(parts, self._writer, self._news.set)
+        services = Table(self._connection, self._topics.services, self._hosted.on_row)
+        jobs = Table(self._connection, self._topics.jobs)
+        workers = Table(self._connection, self._topics.workers)
+        self._tables = (services, jobs, workers)
+        for table in self._tables:
+            await table.start()
+        self._problem = "starting: reading tables"
+        for table in self._tables:
+            await table.caught_up.wait()
+        self._trainings = KafkaTrainings(self._hosted, self._topics, jobs, self._writer)
+        self._trainings.start()
+        handles = {"control": self._on_control, "train": self._trainings.handle}
+        self._control = ControlPlane(self._connection, self._topics, handles, self._trainings)
+        await self._retry(self._control.start)
+        self._background.spawn(self._beat())
+        self._problem = ""
+        log.info("worker %s serves %s", self.id, self._connection.settings.bootstrap)
+
+    async def _drain(self) -> None:
+        log.info("worker %s drains", self.id)
+        await self._control.stop()
+        await self._trainings.stop()
+        await self._hosted.stop()
+        await self._background.cancel()
+        for table in self._tables:
+            await table.stop()
+        try:
+            async with asyncio.timeout(10):
+                await self._writer.write(self._topics.workers, self.id, None)
+        except TimeoutError:
+            log.warning("the broker is away: the heartbeat of %s stays", self.id)
+        await self._writer.producer.stop()
+        log.info("worker %s is drained", self.id)
+
+    async def _on_control(self, record: Any) -> None:
+        service = (record.key or b"").decode(errors="replace")
+        try:
+            answer = await self._do(record)
+        except Exception as error:
+            await self._writer.reply(record, service, fault(error, "a control command"))
+            return
+        await self._writer.reply(record, service, answer)
+
+    async def _do(self, record: Any) -> Answer:
+        headers = dict(record.headers)
+        correlation = messages.text(headers, messages.CORRELATION) or messages.source(record)
+        try:
+            command = ControlCommand.model_validate(orjson.loads(record.value))
+        except ValueError as error:
+            raise BadRequest(f"no control command: {error}") from error
+        if command.verb == "create" and command.definition is not None:
+            return await self._hosted.create(command.service, command.definition, correlation)
+        answer = await self._hosted.delete(command.service, command.clear)
+        await self._trainings.forget(command.service)
+        return answer
+
+    async def _beat(self) -> None:
+        while True:
+            self._news.clear()
+            record = WorkerRecord(
+                worker=self.id,
+                time=time.time(),
+                started=self._started,
+                address=self.address,
+                device=self._device,
+                services=self._hosted.states(),
+            )
+            await self._writer.write(self._topics.workers, self.id, record.model_dump())
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _retry(self, step: Any) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await step()
+                return
+            except TRANSIENT as error:
+                log.warning("starting: %s; trying again", error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)

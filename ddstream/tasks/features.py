@@ -1,0 +1,42 @@
+"""Features: the values of a layer, as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ddstream.api.envelope import Json
+from ddstream.api.predict import OutputParameters
+from ddstream.data import OUTPUT, Array, Outputs, Sample
+from ddstream.errors import ParameterError
+from ddstream.tasks.elements import flat
+
+
+class Features:
+    """Reads outputs as one flat list of doubles a sample (contract 2.10)."""
+
+    name = "features"
+    measures: Sequence[str] = ()
+
+    def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None:
+        pass
+
+    def activate(self, outputs: Outputs) -> Array:
+        """Values N x F of a batch, each sample's row by row."""
+        return flat(outputs[OUTPUT])
+
+    def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
+        """All values of one sample."""
+        return {"uri": sample.uri, "classes": [], "vals": scores.astype(np.float64).tolist()}
+
+    def score(
+        self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """Raises ParameterError: there is nothing to compare features with."""
+        raise ParameterError("parameters.output.measure: features have no measures")
+
+    def knows(self, measure: str) -> bool:
+        """Whether a test of this task has such a measure: never."""
+        return False

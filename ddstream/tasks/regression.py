@@ -1,0 +1,44 @@
+"""Regression: one or more numbers a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ddstream.api.envelope import Json
+from ddstream.api.predict import OutputParameters
+from ddstream.data import OUTPUT, Array, Outputs, Sample
+from ddstream.measures import regression
+from ddstream.tasks.elements import flat, vector
+
+
+class Regression:
+    """Reads outputs as the values themselves; `classes` are the targets' names."""
+
+    name = "regression"
+    measures: Sequence[str] = ("eucll",)
+
+    def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None:
+        self._names = classes
+
+    def activate(self, outputs: Outputs) -> Array:
+        """Values N x D of a batch."""
+        return flat(outputs[OUTPUT])
+
+    def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
+        """All targets, in the reference's order: the highest value first (contract 2.4)."""
+        found = vector(scores, self._names)
+        return {"uri": sample.uri, "loss": 0.0, "classes": [], "vector": found}
+
+    def score(
+        self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """Measures of values N x D against vectors of D."""
+        rows = np.stack([np.atleast_1d(target) for target in targets])
+        return regression.compute(measures, scores, rows)
+
+    def knows(self, measure: str) -> bool:
+        """Whether a test of this task has such a measure."""
+        return regression.knows(measure)

@@ -1,0 +1,270 @@
+"""Jobs over real trainings: reports, queues, ends, and what a reader hears."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ddstream.api.job import (
+    JobChange,
+    JobRecord,
+    JobStatus,
+    blocking_answer,
+    job_answer,
+    job_line,
+    started_answer,
+)
+from ddstream.engine.feed import JobFeed
+from ddstream.engine.jobs import Jobs
+from ddstream.engine.training import TrainingSpec
+from ddstream.errors import JobNotFound, ParameterError
+from ddstream.repository import METRICS, Repository
+from tests.engine.conftest import ENDLESS, MakeSpec
+
+
+def start(jobs: Jobs, spec: TrainingSpec) -> None:
+    about = {"sname": spec.service, "mltype": "classification", "description": ""}
+    jobs.start(JobRecord(spec.service, spec.number, about=about), spec)
+
+
+async def until_training(feed: JobFeed, number: int = 1) -> JobChange:
+    async for change in feed:
+        record = change.record
+        if record.number == number and (record.status.ended or "train_loss" in record.measure):
+            assert not record.status.ended, record.error
+            return change
+    raise AssertionError("the feed ended")
+
+
+@pytest.mark.promise("train.report", "train.async", "train.get.job", "train.output.measure")
+async def test_a_training_is_followed_to_its_report_which_is_read_once(
+    jobs: Jobs, spec: MakeSpec, repository: Path
+) -> None:
+    assert jobs.next_number("digits") == 1
+    feed = jobs.changes()
+    start(jobs, spec())
+    assert started_answer(jobs.get("digits", 1).record, []).head["status"] == "running"
+    live = await until_training(feed)
+    assert live.record.measure["state"] in ("training", "testing")
+    assert live.record.status is JobStatus.RUNNING
+    await jobs.wait("digits", 1)
+    state = jobs.take("digits", 1)
+    answer = job_answer(state.record, state.history, None).json()
+    assert answer["head"]["status"] == "finished"
+    body = answer["body"]
+    assert body["measure"]["iteration"] == 6
+    assert 0 <= body["measure"]["acc"] <= 1
+    assert body["measure"]["train_loss"] > 0
+    assert "state" not in body["measure"]
+    assert [each["test_id"] for each in body["measures"]] == [0]
+    assert body["model"] == {"repository": str(repository)}
+    assert "input" in body["parameters"]
+    assert body["sname"] == "digits"
+    with pytest.raises(JobNotFound) as missing:
+        jobs.get("digits", 1)
+    assert missing.value.head == {"method": "/train", "job": 1}
+    assert jobs.next_number("digits") == 2
+
+
+@pytest.mark.promise(
+    "train.blocking",
+    "train.get.parameters.output.measure_hist",
+    "train.get.parameters.output.max_hist_points",
+    "train.torch.resume",
+)
+async def test_a_resumed_training_goes_on_where_its_history_ended(
+    jobs: Jobs, spec: MakeSpec, repository: Path
+) -> None:
+    start(jobs, spec())
+    first = await jobs.wait("digits", 1)
+    blocking = blocking_answer(first.record, first.history, None)
+    assert blocking.code == 201
+    assert blocking.head["time"] >= 0
+    assert len(first.history.series["train_loss"]) == 6
+    kept = Repository(repository).read_json(METRICS)
+    assert kept["body"]["measure_hist"]["train_loss_hist"] == first.history.series["train_loss"]
+    feed = jobs.changes()
+    start(jobs, spec({"mllib": {"resume": True, "solver": {"iterations": 9}}}, number=2))
+    second = await jobs.wait("digits", 2)
+    assert second.record.status is JobStatus.FINISHED, second.record.error
+    losses = second.history.series["train_loss"]
+    assert losses[:6] == first.history.series["train_loss"]
+    assert len(losses) == 9
+    assert second.record.measure["iteration"] == 9
+    told = await ended(feed, 2)
+    assert [x for c in told for x in c.points.get("train_loss", [])] == losses
+    sampled = job_answer(second.record, second.history, 4).body
+    assert sampled["measure_hist"]["train_loss_hist"] == losses[::3]
+    assert sampled["measure_sampling"]["train_loss_sampling"] == 3
+
+
+async def ended(feed: JobFeed, number: int) -> list[JobChange]:
+    changes = []
+    async for change in feed:
+        if change.record.number == number:
+            changes.append(change)
+            if change.record.status.ended:
+                break
+    return changes
+
+
+@pytest.mark.promise("train.delete.job", "train.delete.service")
+async def test_a_stopped_training_is_terminated_and_keeps_its_checkpoint(
+    jobs: Jobs, spec: MakeSpec, repository: Path
+) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    await until_training(feed)
+    first = jobs.stop("digits", 1)
+    assert first.status is JobStatus.CANCELLING
+    record = await jobs.delete("digits", 1)
+    assert record.status is JobStatus.TERMINATED
+    assert record.error is None
+    assert record.measure["iteration"] >= 0
+    (checkpoint,) = Repository(repository).checkpoints()
+    assert checkpoint.solver is not None
+    with pytest.raises(JobNotFound):
+        jobs.get("digits", 1)
+
+
+async def test_a_forced_stop_kills_the_training(
+    jobs: Jobs, spec: MakeSpec, repository: Path
+) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    await until_training(feed)
+    record = await jobs.delete("digits", 1, wait=False, force=True)
+    assert record.status is JobStatus.TERMINATING
+    state = await jobs.wait("digits", 1)
+    assert state.record.status is JobStatus.TERMINATED
+    assert jobs.take("digits", 1) is state
+    assert Repository(repository).checkpoints() == []
+
+
+@pytest.mark.promise("errors.code.1007")
+async def test_a_training_that_is_killed_from_outside_is_an_error_that_says_so(
+    jobs: Jobs, spec: MakeSpec
+) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    await until_training(feed)
+    os.kill(child_of_ours(), signal.SIGKILL)
+    record = (await jobs.wait("digits", 1)).record
+    assert record.status is JobStatus.ERROR
+    assert record.error is not None
+    assert record.error["dd_code"] == 1007
+    assert "SIGKILL" in record.error["dd_msg"]
+    assert job_line(record)["status"] == "error"
+
+
+def child_of_ours() -> int:
+    """The trainer among our children, from /proc."""
+    me = Path(f"/proc/{os.getpid()}/task")
+    numbers = [int(n) for task in me.iterdir() for n in (task / "children").read_text().split()]
+    (child,) = [n for n in numbers if b"trainer" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    return child
+
+
+@pytest.mark.promise("errors.code.1005", "train.data")
+async def test_data_that_cannot_be_read_is_an_error_of_the_job(
+    jobs: Jobs, spec: MakeSpec, tmp_path: Path
+) -> None:
+    start(jobs, spec(data=[str(tmp_path / "nowhere")]))
+    state = await jobs.wait("digits", 1)
+    assert state.record.error is not None
+    assert state.record.error["dd_code"] == 1005
+    body = job_answer(state.record, state.history, None).body
+    assert body["Error"] == state.record.error
+
+
+async def test_trainings_of_one_service_wait_for_each_other(jobs: Jobs, spec: MakeSpec) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    start(jobs, spec(ENDLESS, number=2))
+    start(jobs, spec(number=3))
+    await until_training(feed)
+    queued = jobs.get("digits", 2).record
+    assert (queued.status, queued.measure) == (JobStatus.RUNNING, {})
+    assert jobs.stop("digits", 2).status is JobStatus.TERMINATED
+    assert jobs.training("digits")
+    jobs.stop("digits", 1)
+    third = await jobs.wait("digits", 3)
+    first = jobs.get("digits", 1).record
+    assert first.status is JobStatus.TERMINATED
+    assert third.record.status is JobStatus.ERROR
+    assert "solverstate" in str(third.record.error)
+    assert [record.number for record in jobs.of("digits")] == [1, 2, 3]
+
+
+@pytest.mark.promise("train.get.timeout")
+async def test_waiting_for_a_job_ends_with_its_time(jobs: Jobs, spec: MakeSpec) -> None:
+    start(jobs, spec(ENDLESS))
+    state = await jobs.wait("digits", 1, 0.01)
+    assert state.record.status is JobStatus.RUNNING
+    stopper = asyncio.create_task(jobs.delete("digits", 1))
+    assert (await jobs.wait("digits", 1, 60)).record.status is JobStatus.TERMINATED
+    await stopper
+
+
+async def test_a_training_that_has_not_begun_is_stopped_at_once(jobs: Jobs, spec: MakeSpec) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    async for change in feed:
+        if change.record.measure.get("state") == "loading model":
+            break
+    assert jobs.stop("digits", 1).status is JobStatus.CANCELLING
+    assert (await jobs.wait("digits", 1)).record.status is JobStatus.TERMINATED
+
+
+async def test_forgetting_a_service_stops_its_trainings_and_numbers_start_again(
+    jobs: Jobs, spec: MakeSpec
+) -> None:
+    start(jobs, spec(ENDLESS))
+    start(jobs, spec(ENDLESS, number=2))
+    await jobs.forget("digits")
+    assert jobs.of("digits") == []
+    assert not jobs.training("digits")
+    assert jobs.next_number("digits") == 1
+
+
+async def test_the_end_is_shown_after_the_hook_has_run(spec: MakeSpec) -> None:
+    seen: list[JobStatus] = []
+
+    async def hook(record: JobRecord) -> JobRecord:
+        seen.append(jobs.get("digits", 1).record.status)
+        jobs.stop("digits", 1)
+        seen.append(jobs.get("digits", 1).record.status)
+        return record.evolve(version=7)
+
+    async with Jobs(hook) as jobs:
+        start(jobs, spec(data=["/dev/null"]))
+        record = (await jobs.wait("digits", 1)).record
+    assert (record.status, record.version) == (JobStatus.ERROR, 7)
+    assert seen == [JobStatus.RUNNING, JobStatus.RUNNING]
+
+
+async def test_a_hook_that_fails_makes_the_job_an_error(spec: MakeSpec) -> None:
+    async def hook(record: JobRecord) -> JobRecord:
+        raise ParameterError("the weights do not load")
+
+    async with Jobs(hook) as jobs:
+        start(jobs, spec(data=["/dev/null"]))
+        record = (await jobs.wait("digits", 1)).record
+    assert record.error is not None
+    assert record.error["dd_code"] == 1006
+
+
+async def test_closing_saves_checkpoints_and_is_nobodys_news(
+    spec: MakeSpec, repository: Path
+) -> None:
+    async with Jobs() as jobs:
+        feed = jobs.changes()
+        start(jobs, spec(ENDLESS))
+        await until_training(feed)
+    assert [change async for change in feed if change.record.status.ended] == []
+    assert len(Repository(repository).checkpoints()) == 1
+    assert jobs.get("digits", 1).record.status is JobStatus.TERMINATED

@@ -1,0 +1,24 @@
+"""The features task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ddstream.api.predict import OutputParameters
+from ddstream.data import OUTPUT, Sample
+from ddstream.errors import ParameterError
+from ddstream.tasks.features import Features
+
+
+def test_a_layer_is_flattened_row_by_row_into_doubles() -> None:
+    layer = np.asfortranarray(np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3))
+    rows = Features().activate({OUTPUT: layer})
+    found = Features().decode(rows[0], Sample("a.png", {}), OutputParameters())
+    assert found == {"uri": "a.png", "classes": [], "vals": [float(i) for i in range(12)]}
+
+
+def test_features_have_no_measures() -> None:
+    assert not Features().knows("acc")
+    with pytest.raises(ParameterError, match="features have no measures"):
+        Features().score(np.zeros((1, 2)), [0], ["acc"])
