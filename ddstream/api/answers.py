@@ -58,7 +58,7 @@ class Done(AnswerObject):
     """A success with nothing more to tell."""
 
     status: Status
-    head: WarningHead | None = None
+    head: WarningHead | None = Field(default=None, description="Only if something was ignored.")
 
 
 class JobLine(AnswerObject):
@@ -107,7 +107,7 @@ class ServiceAnswer(AnswerObject):
     """Answer to GET /services/{name}."""
 
     status: Status
-    head: WarningHead | None = None
+    head: WarningHead | None = Field(default=None, description="Only if something was ignored.")
     body: ServiceObject
 
 
@@ -160,7 +160,7 @@ class PredictHead(AnswerObject):
 class Predictions(OpenObject):
     """Predictions in the order of the data."""
 
-    predictions: list[Prediction]
+    predictions: list[Prediction] = Field(description="One a datum.")
 
 
 class PredictAnswer(AnswerObject):
@@ -194,7 +194,7 @@ class TrainAnswer(AnswerObject):
 
     status: Status
     head: JobHead
-    body: TrainReport | None = None
+    body: TrainReport | None = Field(default=None, description="The report, live or final.")
 
 
 class JobAnswer(AnswerObject):
@@ -202,7 +202,7 @@ class JobAnswer(AnswerObject):
 
     status: Status
     head: JobHead
-    body: TrainReport | None = None
+    body: TrainReport | None = Field(default=None, description="The report, live or final.")
 
 
 class Readiness(AnswerObject):

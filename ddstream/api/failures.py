@@ -39,5 +39,7 @@ def failures(gpu: bool = False) -> Iterator[None]:
     try:
         yield
     except DDError as error:
-        missing = gpu and isinstance(error, ParameterError) and "GPU" in error.detail
+        missing = (
+            gpu and isinstance(error, ParameterError) and "GPU is not available" in error.detail
+        )
         raise (CapabilityError if missing else DeepDetectError)(error) from error

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from ddstream.api.parameters import Numbers, ParameterObject
-from ddstream.data import Normalise
 
 INTERPOLATIONS = ("cubic", "linear", "nearest", "lanczos4", "area")
 
@@ -95,8 +94,3 @@ class ImageInput(ParameterObject):
     def limited(self) -> bool:
         """Sizes follow `scale_min` and `scale_max` (D-24): one of the three was given."""
         return self.scaled or bool({"scale_min", "scale_max"} & self.model_fields_set)
-
-    @property
-    def normalise(self) -> Normalise:
-        """The model's first layer."""
-        return Normalise(self.scale, self.mean, self.std)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -13,6 +14,11 @@ from typing import Any, TypeAlias, TypeVar
 from ddstream.api.protocol import Api
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_AT_EXIT = 10.0
+"""Seconds that the exit of the interpreter waits for the Api to stop."""
 
 Opening: TypeAlias = Callable[[], AbstractAsyncContextManager[Api]]
 """Makes an Api that starts and stops with `async with`."""
@@ -62,7 +68,7 @@ class LoopThread:
         if thread is not None and self._running.exception() is None:
             running = self._running.result()
             running.loop.call_soon_threadsafe(running.stop.set)
-            thread.join()
+            thread.join(_AT_EXIT if _exiting() else None)
 
     async def _live(self) -> None:
         stop = asyncio.Event()
@@ -71,6 +77,15 @@ class LoopThread:
                 self._running.set_result(_Running(api, asyncio.get_running_loop(), stop))
                 await stop.wait()
         except BaseException as error:
-            if self._running.done():
+            if not self._running.done():
+                self._running.set_exception(error)
+            elif _exiting():
+                log.debug("not everything could be stopped at exit", exc_info=True)
+            else:
                 raise
-            self._running.set_exception(error)
+
+
+def _exiting() -> bool:
+    # At exit Python has ended its thread pools before it calls us, so an orderly stop may fail;
+    # the process frees what is left.
+    return not threading.main_thread().is_alive()

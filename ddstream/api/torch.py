@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.parameters import Integers, Numbers, ParameterObject
@@ -101,6 +101,20 @@ class TorchParameters(ParameterObject):
     loss: str = Field(default="", description="Loss of a regression: L1, or L2 (also eucl).")
     seed: int = Field(default=0, ge=0, description="Seed of the weights of a new model.")
     net: Net = Field(default_factory=Net, description="Sizes of batches.")
+
+    @field_validator("resume_from", mode="before")
+    @classmethod
+    def _selector(cls, value: Any) -> Any:
+        if value not in ("", "latest", "best"):
+            raise ValueError("resume_from must be one of: latest, best")
+        return value
+
+    @field_validator("datatype", mode="before")
+    @classmethod
+    def _known_type(cls, value: Any) -> Any:
+        if value not in get_args(Datatype):
+            raise ValueError(f"unknown datatype {str(value)[:40]}")
+        return value
 
     def unknown(self, where: str) -> list[str]:
         """See ParameterObject; defaults for trainings may stand here too."""

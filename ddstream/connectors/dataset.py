@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class ImageSet:
     source: Source
     augmentation: Augmentation
     crops: int = 1
+    _located: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries) * self.crops
@@ -56,10 +57,7 @@ class ImageSet:
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` with its target, varied where `rng` is given; crops are made always."""
         entry = self.entries[index // self.crops]
-        path = self.source.locate(entry.path, entry.beside)
-        if path is None:
-            raise unreadable(entry.path)
-        sample = self.source.read(entry.path, path)
+        sample = self.source.read(entry.path, self._locate(entry))
         image = sample.inputs["image"]
         side = self.augmentation.crop_size
         if rng is not None:
@@ -67,6 +65,16 @@ class ImageSet:
         elif side > 0:
             image = crop(image, side, np.random.default_rng((_TEST_SEED, index)))
         return replace(sample, inputs={"image": image}, target=self.labels.target(entry.values))
+
+    def _locate(self, entry: Entry) -> Path:
+        # Found once: looking for a small file takes longer than decoding it.
+        if (known := self._located.get(entry.path)) is not None:
+            return Path(known)
+        path = self.source.locate(entry.path, entry.beside)
+        if path is None:
+            raise unreadable(entry.path)
+        self._located[entry.path] = entry.path if str(path) == entry.path else str(path)
+        return path
 
 
 def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any]) -> Datasets:

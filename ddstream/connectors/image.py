@@ -25,7 +25,7 @@ from ddstream.connectors.headers import read_header
 from ddstream.connectors.locate import LONGEST_PATH, files_below, locate
 from ddstream.connectors.protocol import Limits
 from ddstream.connectors.resize import centre_crop, equalise, pad, padded, resize, resized
-from ddstream.data import Array, Datasets, Datum, Sample
+from ddstream.data import Array, Datasets, Datum, Normalise, Sample
 from ddstream.errors import InputError
 from ddstream.repository import Repository
 
@@ -45,7 +45,9 @@ class ImageConnector:
     ) -> None:
         self._parameters = ImageInput.parse(raw, "parameters.input", InputError)
         self._limits = limits
-        self._normalise = self._parameters.normalise
+        self._normalise = Normalise(
+            self._parameters.scale, self._parameters.mean, self._parameters.std
+        )
         self._decoding = Decoding(
             rgb=self._parameters.rgb,
             bw=self._parameters.bw,

@@ -104,7 +104,9 @@ class Jobs:
 
     def training(self, service: str) -> bool:
         """Whether a job holds the service."""
-        return any(not record.status.ended for record in self.of(service))
+        return any(
+            name == service and not job.record.status.ended for (name, _), job in self._jobs.items()
+        )
 
     async def wait(
         self, service: str, number: int | None, seconds: float | None = None

@@ -21,7 +21,7 @@ MAX_LENGTH = 1 << 16
 """Characters of a template: cutting it takes time that grows with the square of its length."""
 MAX_DEPTH = 32
 """Sections in each other."""
-MAX_STEPS = 2_000_000
+MAX_STEPS = 1_000_000
 """Tags and texts of one rendering; sections in each other multiply."""
 
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
@@ -50,7 +50,9 @@ def render(template: str, document: Mapping[str, Any]) -> str:
     """
     # What the caller would read, not what we hold: numpy values become numbers, NaN null.
     plain = orjson.loads(dumps(document))
-    return "".join(_Rendering().nodes(parse(template), [plain]))
+    rendering = _Rendering()
+    rendering.add(parse(template), [plain])
+    return "".join(rendering.pieces)
 
 
 @lru_cache(maxsize=32)
@@ -84,46 +86,47 @@ def _tree(tokens: Iterator[tuple[str, str]], depth: int) -> Nodes:
 
 
 class _Rendering:
-    """One pass over a tree; counts its steps."""
+    """One pass over a tree: its pieces of text, and the count of its steps."""
 
     def __init__(self) -> None:
+        self.pieces: list[str] = []
         self._steps = 0
 
-    def nodes(self, nodes: Nodes, scopes: list[Any]) -> Iterator[str]:
-        """The pieces of text of `nodes`; the innermost scope is the last."""
+    def add(self, nodes: Nodes, scopes: list[Any]) -> None:
+        """Render `nodes`; the innermost scope is the last."""
+        self._steps += len(nodes)
+        if self._steps > MAX_STEPS:
+            raise ParameterError(f"output.template takes more than {MAX_STEPS} steps")
         for node in nodes:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise ParameterError(f"output.template takes more than {MAX_STEPS} steps")
             if isinstance(node, str):
-                yield node
+                self.pieces.append(node)
             elif isinstance(node, _Variable):
                 text = _text(_lookup(node.key, scopes))
-                yield text.translate(_ESCAPES) if node.escaped else text
+                self.pieces.append(text.translate(_ESCAPES) if node.escaped else text)
             else:
-                yield from self._section(node, scopes)
+                self._section(node, scopes)
 
-    def _section(self, section: _Section, scopes: list[Any]) -> Iterator[str]:
+    def _section(self, section: _Section, scopes: list[Any]) -> None:
         value = _lookup(section.key, scopes)
         if section.inverted:
             if not value:
-                yield from self.nodes(section.nodes, scopes)
+                self.add(section.nodes, scopes)
         elif value:
             for item in value if isinstance(value, list) else (value,):
-                yield from self.nodes(section.nodes, [*scopes, item])
+                self.add(section.nodes, [*scopes, item])
 
 
 def _lookup(key: str, scopes: list[Any]) -> Any:
     if key == ".":
         return scopes[-1]
     first, *rest = key.split(".")
-    values = (
-        scope[first] for scope in reversed(scopes) if isinstance(scope, dict) if first in scope
-    )
-    value = next(values, None)
-    for step in rest:
-        value = _member(value, step)
-    return value
+    for scope in reversed(scopes):
+        if isinstance(scope, dict) and first in scope:
+            value = scope[first]
+            for step in rest:
+                value = _member(value, step)
+            return value
+    return None
 
 
 def _member(value: Any, step: str) -> Any:

@@ -37,12 +37,14 @@ class Server:
             max_field_size=_MAX_HEADER,
         )
         self._host = host
-        self._port = port
+        self.port = port
+        """The port that it listens on, once it does."""
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await web.TCPSite(self._runner, self._host, self.port).start()
+            self.port = int(self._runner.addresses[0][1])
         except BaseException:
             await self._runner.cleanup()
             raise
@@ -55,11 +57,6 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         await self._runner.cleanup()
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self._runner.addresses[0][1])
 
     @property
     def url(self) -> str:

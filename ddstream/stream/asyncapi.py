@@ -13,6 +13,7 @@ from faststream.specification.asyncapi import AsyncAPI
 from pydantic import TypeAdapter
 
 from ddstream import __version__
+from ddstream.api.answers import PredictAnswer
 from ddstream.api.predict import PredictRequest
 from ddstream.api.stream import ControlCommand, JobRow, ServiceRecord, TrainCommand, WorkerRecord
 from ddstream.settings import Settings
@@ -26,6 +27,7 @@ SCHEMAS: Mapping[str, Any] = {
     "WorkerRecord": WorkerRecord,
     "JobRow": JobRow,
     "PredictRequest": PredictRequest,
+    "PredictAnswer": PredictAnswer,
 }
 
 

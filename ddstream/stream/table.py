@@ -94,11 +94,10 @@ class Table:
                 await asyncio.sleep(0.2)
         partitions = [TopicPartition(self.topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
-        for tp in partitions:
-            if tp in self._next:
-                consumer.seek(tp, self._next[tp])
-            else:
-                await consumer.seek_to_beginning(tp)
+        # Without a group a consumer begins with the earliest record; a seek to there would wait
+        # for the fetch in flight, half a second for each partition.
+        for tp, position in self._next.items():
+            consumer.seek(tp, position)
         return partitions
 
     async def _at(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:

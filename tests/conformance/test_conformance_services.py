@@ -74,7 +74,7 @@ async def test_what_asks_for_an_unknown_service_is_told_so(desk: Desk) -> None:
 
 
 REFUSED: Mapping[str, tuple[dict[str, Any], type[DDError], str]] = {
-    "unknown-library": ({"mllib": "brain"}, UnknownLibrary, ""),
+    "unknown-library": ({"mllib": "brain"}, UnknownLibrary, "Unknown Library|brain|^$"),
     "retired-library": ({"mllib": "caffe"}, ParameterError, "removed"),
     "no-connector": ({"parameters": {"input": {"connector": None}}}, BadRequest, "connector"),
     "unknown-connector": (

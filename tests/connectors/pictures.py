@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,18 @@ SHIPPED = Path(skimage.__file__).parent / "data"
 
 def photo(height: int = 120, width: int = 160) -> Array:
     """A colour photograph, RGB."""
-    china: Array = load_sample_images().images[0]
-    return cv2.resize(china, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(_china(), (width, height), interpolation=cv2.INTER_AREA)
+
+
+@cache
+def _china() -> Array:
+    picture: Array = load_sample_images().images[0]
+    return picture
 
 
 def grey_photo() -> Array:
     """A grey photograph of 512 x 512."""
-    file = SHIPPED / "camera.png"
-    return cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(Image.open(SHIPPED / "camera.png"))
 
 
 def encoded(pixels: Array, suffix: str = ".png", *options: int) -> bytes:
@@ -75,28 +80,28 @@ def pixels_of(content: bytes | str | Path | Array, **raw: Any) -> Array:
     return read_one(content, **raw).inputs["image"]
 
 
-Stage = Callable[[Path, bytes, Mapping[str, Any]], Array]
+Stage = Callable[[Path, bytes, Mapping[str, Any]], Sample]
 
 
-def at_services(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Array:
-    """Pixels where the options were given when the service was made, and nothing at the call."""
-    return pixels_of(content, **merged(raw, {}))
+def at_services(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Sample:
+    """Read where the options were given when the service was made, and nothing at the call."""
+    return read_one(content, **merged(raw, {}))
 
 
-def at_predict(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Array:
-    """Pixels where the call gives the options, over the service's."""
+def at_predict(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Sample:
+    """Read where the call gives the options, over the service's."""
     service = {"width": 33, "height": 35, "bw": False, "rgb": True, "mean": 9}
-    return pixels_of(content, **merged(service, raw))
+    return read_one(content, **merged(service, raw))
 
 
-def at_train(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Array:
-    """Pixels of a training set's sample."""
+def at_train(folder: Path, content: bytes, raw: Mapping[str, Any]) -> Sample:
+    """Read as a training set's sample."""
     image = folder / "set" / "only" / "image"
     image.parent.mkdir(parents=True)
     image.write_bytes(content)
-    data_set = folder / "set"
-    made = connector(**raw).datasets([data_set, data_set], {})
-    (read_for_test,) = (test.read(0, None).inputs["image"] for test in made.tests)
-    read_for_training = made.train.read(0, np.random.default_rng(0)).inputs["image"]
-    assert np.array_equal(read_for_training, read_for_test)
-    return read_for_training
+    made = connector(**raw).datasets([folder / "set", folder / "set"], {})
+    for_training = made.train.read(0, np.random.default_rng(0))
+    for_test = made.tests[0].read(0, None)
+    assert np.array_equal(for_training.inputs["image"], for_test.inputs["image"])
+    assert for_training.normalise == for_test.normalise
+    return for_training

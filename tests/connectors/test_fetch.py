@@ -21,6 +21,19 @@ from tests.connectors.pictures import connector, encoded, photo
 
 PNG = encoded(photo())
 LOCAL = ("127.0.0.1",)
+NOT_PUBLIC = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "224.0.0.1",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[::ffff:10.0.0.1]",
+    "[64:ff9b::a00:1]",
+    "[2002:a00:1::]",
+]
 
 
 async def image(_: web.Request) -> web.Response:
@@ -115,8 +128,7 @@ async def test_the_loopback_host_is_refused_by_whatever_name(
 
 @pytest.mark.parametrize(
     "host",
-    """10.0.0.1 192.168.1.1 172.16.0.1 169.254.169.254 100.64.0.1 224.0.0.1 [fe80::1] [fd00::1]
-    [::ffff:10.0.0.1] [64:ff9b::a00:1] [2002:a00:1::]""".split(),
+    NOT_PUBLIC,
 )
 async def test_addresses_that_are_not_public_are_refused(host: str) -> None:
     with pytest.raises(InputError, match="is not a public address, nor in DDSTREAM_FETCH_ALLOW"):

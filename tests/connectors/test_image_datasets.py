@@ -10,43 +10,11 @@ import pytest
 
 from ddstream.connectors.image import ImageConnector
 from ddstream.connectors.protocol import Limits
-from ddstream.data import Dataset, Datasets
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.roots import Roots
+from tests.connectors.image_sets import listed, made, names, targets
 from tests.connectors.pictures import connector, encoded, photo
-
-SIZE = {"width": 16, "height": 16, "rgb": True}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three classes of four images each, one of them in a deeper folder."""
-    for number, name in enumerate(("owl", "ant", "bee")):
-        for index in range(4):
-            below = tmp_path / "birds" / name / ("deep" if index == 3 else "")
-            below.mkdir(parents=True, exist_ok=True)
-            picture = np.roll(photo(16, 16), number * 4 + index, axis=0)
-            (below / f"{index}.png").write_bytes(encoded(picture))
-    return tmp_path / "birds"
-
-
-def listed(file: Path, *lines: str) -> Path:
-    file.write_text("".join(f"{line}\n" for line in lines))
-    return file
-
-
-def made(*data: Path, mllib: dict[str, Any] | None = None, **raw: Any) -> Datasets:
-    return connector(**SIZE, **raw).datasets(data, mllib or {})
-
-
-def names(data: Dataset) -> list[str]:
-    """The last two parts of each sample's uri."""
-    return ["/".join(Path(data.read(i, None).uri).parts[-2:]) for i in range(len(data))]
-
-
-def targets(data: Dataset) -> list[Any]:
-    return [data.read(i, None).target for i in range(len(data))]
 
 
 @pytest.mark.promise("train.data")
@@ -92,106 +60,6 @@ def test_files_beside_the_class_folders_are_warned_of(folder: Path) -> None:
     data = made(folder, test_split=0.5)
     assert len(data.train) == 6
     assert any("1 files are in no class folder" in warning for warning in data.warnings)
-
-
-def test_a_list_file_gives_classes_by_number(folder: Path, tmp_path: Path) -> None:
-    listing = listed(
-        tmp_path / "train.txt", f"{folder}/owl/0.png 5", "", f"  {folder}/ant/1.png\t0  "
-    )
-    data = made(listing, listing, mllib={"nclasses": 6})
-    assert targets(data.train) == [5, 0]
-    assert data.classes == ()
-    assert data.train.name == "train.txt"
-    assert data.train.read(0, None).uri == f"{folder}/owl/0.png"
-
-
-def test_a_path_in_a_list_may_have_spaces(tmp_path: Path) -> None:
-    (tmp_path / "two words 3.png").write_bytes(encoded(photo(16, 16)))
-    listing = listed(tmp_path / "list.txt", "two words 3.png 1")
-    assert targets(made(listing, listing).train) == [1]
-
-
-@pytest.mark.parametrize("number", ["3", "-1", "0.5"])
-def test_an_invalid_class_in_a_list_is_refused(folder: Path, tmp_path: Path, number: str) -> None:
-    listing = listed(tmp_path / "list.txt", f"{folder}/owl/0.png {number}")
-    text = rf"Dataset contains an invalid class: {number} in file .*list\.txt \(nclasses=3\)"
-    with pytest.raises(InputError, match=text):
-        made(listing, listing, mllib={"nclasses": 3})
-
-
-@pytest.mark.parametrize("line", ["image.png", "image.png 1 2", "image.png cat", "7"])
-def test_a_line_without_one_class_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
-    listing = listed(tmp_path / "list.txt", "first.png 0", line)
-    with pytest.raises(InputError, match=r"line 2 of .*one class number is expected"):
-        made(listing, listing)
-
-
-def test_a_list_gives_the_targets_of_a_regression(folder: Path, tmp_path: Path) -> None:
-    listing = listed(
-        tmp_path / "list.txt", f"{folder}/owl/0.png 1.5 -2e3", f"{folder}/ant/0.png 0 7"
-    )
-    data = made(listing, listing, mllib={"ntargets": 2})
-    first, second = targets(data.train)
-    assert first.dtype == np.float32
-    assert first.tolist() == [1.5, -2000.0]
-    assert second.tolist() == [0.0, 7.0]
-    with pytest.raises(InputError, match=r"line 1 of .*: 2 targets, ntargets is 3"):
-        made(listing, listing, mllib={"ntargets": 3})
-
-
-def test_a_regression_from_class_folders_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="a regression needs a list file"):
-        made(folder, folder, mllib={"ntargets": 1})
-
-
-@pytest.mark.promise("services.input.image.multi_label")
-@pytest.mark.parametrize(("mllib", "length"), [({"nclasses": 6}, 6), ({}, 5)])
-def test_multi_label_lists_give_a_vector_of_classes(
-    folder: Path, tmp_path: Path, mllib: dict[str, Any], length: int
-) -> None:
-    image = f"{folder}/owl/0.png"
-    listing = listed(tmp_path / "list.txt", f"{image} 1 4", f"{image} 0", image)
-    data = made(listing, listing, mllib=mllib, multi_label=True)
-    expected = np.zeros((3, length), np.float32)
-    expected[0, [1, 4]] = expected[1, 0] = 1.0
-    assert np.array_equal(targets(data.train), expected)
-    assert np.array_equal(targets(data.tests[0]), expected)
-
-
-@pytest.mark.promise("services.input.image.multi_label")
-def test_multi_label_bounds_the_classes_of_test_sets_too(folder: Path, tmp_path: Path) -> None:
-    train = listed(tmp_path / "train.txt", f"{folder}/owl/0.png 0 1")
-    test = listed(tmp_path / "test.txt", f"{folder}/owl/0.png 0 2")
-    with pytest.raises(InputError, match="invalid class: 2"):
-        made(train, test, multi_label=True)
-
-
-def test_class_folders_with_multi_label_give_vectors(folder: Path) -> None:
-    data = made(folder, folder, mllib={"multi_label": True})
-    assert data.train.read(11, None).target.tolist() == [0.0, 0.0, 1.0]  # type: ignore[union-attr]
-
-
-@pytest.mark.promise("services.input.image.root_folder")
-def test_paths_of_a_list_start_at_root_folder_then_here_then_beside_the_list(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = {name: tmp_path / name for name in ("root", "here", "beside")}
-    for number, place in enumerate(places.values()):
-        place.mkdir()
-        (place / "x.png").write_bytes(encoded(np.full((16, 16, 3), number, np.uint8)))
-    monkeypatch.chdir(places["here"])
-    listing = listed(places["beside"] / "list.txt", "x.png 0")
-    root = str(places["root"])
-
-    def shade() -> int:
-        data = made(listing, listing, root_folder=root)
-        return int(data.train.read(0, None).inputs["image"][0, 0, 0])
-
-    assert shade() == 0
-    (places["root"] / "x.png").unlink()
-    assert shade() == 1
-    (places["here"] / "x.png").unlink()
-    assert shade() == 2
 
 
 @pytest.mark.promise("services.input.image.root_folder")
@@ -289,11 +157,6 @@ def test_an_image_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> 
     for index, name in enumerate(("missing.png", "broken.png")):
         with pytest.raises(InputError, match=f"Could not read image.*{name}"):
             data.train.read(index, None)
-
-
-def test_a_file_that_is_no_list_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="could not be read as a list of images"):
-        made(folder / "owl" / "0.png", folder)
 
 
 @pytest.mark.promise("train.torch.mirror", "train.torch.rotate", "train.torch.cutout")

@@ -34,18 +34,20 @@ class Prepared:
 
     def whole(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model with every layer in its place."""
-        return _kept(self._whole, (device, dtype), lambda: copy.deepcopy(self.model.module))
+        return _kept(self._whole, (device, dtype), self._copy)
 
     def _folded(self, dtype: torch.dtype) -> nn.Module:
         if self.model.traced:
-            return copy.deepcopy(self.model.module)
+            return self._copy()
         # Folding computes new weights: in double precision where that is asked for.
-        exact = self.model.module if dtype is not torch.float64 else self._double()
+        exact = self.model.module if dtype is not torch.float64 else self._copy().double()
         folded: nn.Module = fuse(exact)
         return folded
 
-    def _double(self) -> nn.Module:
-        return copy.deepcopy(self.model.module).double()
+    def _copy(self) -> nn.Module:
+        # With gradients, copies of a traced model's weights would be results, not weights.
+        with torch.no_grad():
+            return copy.deepcopy(self.model.module)
 
 
 def _kept(kept: dict[Place, nn.Module], place: Place, make: Callable[[], nn.Module]) -> nn.Module:

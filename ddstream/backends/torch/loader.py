@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,8 +38,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A batch: pixels N x H x W x C, their normalisation, and each sample's target."""
+    """A batch: its number, pixels N x H x W x C, their normalisation, each sample's target."""
 
+    number: int
     images: torch.Tensor
     normalise: Normalise
     targets: Array
@@ -48,8 +49,12 @@ class Loaded:
         return len(self.images)
 
 
-Job: TypeAlias = tuple[int, Sequence[int]]
-"""An epoch, and the indices of a batch in it."""
+class Job(NamedTuple):
+    """A batch that is to be read: its number, its epoch, and the indices of its samples."""
+
+    number: int
+    epoch: int
+    indices: Sequence[int]
 
 
 class Loader:
@@ -99,7 +104,7 @@ class Loader:
             if epoch != ordered:
                 order, ordered = self._order(epoch), epoch
             start, end = self._bounds[place]
-            yield epoch, order[start:end].tolist()
+            yield Job(number, epoch, order[start:end].tolist())
 
     def _order(self, epoch: int) -> Array:
         if not self._reading.shuffle:
@@ -108,9 +113,9 @@ class Loader:
         return generator.permutation(len(self._dataset))
 
     def _read(self, job: Job) -> Loaded | None:
-        epoch, indices = job
-        samples = [s for index in indices if (s := self._sample(epoch, index)) is not None]
-        return loaded(samples, pinned=self._reading.pinned) if samples else None
+        read = (self._sample(job.epoch, index) for index in job.indices)
+        samples = [sample for sample in read if sample is not None]
+        return stacked(job.number, samples, pinned=self._reading.pinned) if samples else None
 
     def _sample(self, epoch: int, index: int) -> Sample | None:
         # A generator a sample: what it does cannot depend on which thread comes first.
@@ -131,7 +136,7 @@ def _bounds(length: int, reading: Reading) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], length], strict=True))
 
 
-def loaded(samples: Sequence[Sample], *, pinned: bool = False) -> Loaded:
+def stacked(number: int, samples: Sequence[Sample], *, pinned: bool = False) -> Loaded:
     """A batch of samples of one size. Raises InputError if they differ, or have no target."""
     shapes = {sample.inputs["image"].shape for sample in samples}
     if len(shapes) > 1:
@@ -139,7 +144,8 @@ def loaded(samples: Sequence[Sample], *, pinned: bool = False) -> Loaded:
         raise InputError(f"images of one batch differ in size ({listed}): set width and height")
     batch = Batch.of(samples)
     images = torch.from_numpy(batch.inputs["image"])
-    return Loaded(images.pin_memory() if pinned else images, batch.normalise, _targets(samples))
+    placed = images.pin_memory() if pinned else images
+    return Loaded(number, placed, batch.normalise, _targets(samples))
 
 
 def _targets(samples: Sequence[Sample]) -> Array:

@@ -47,9 +47,9 @@ def make_solver(parameters: Iterable[torch.nn.Parameter], solver: Solver) -> opt
     if not learning:
         raise ParameterError("the model has no weights that can be trained")
     if solver.solver_type not in SOLVERS:
-        known = ", ".join(SOLVERS)
+        known, given = ", ".join(SOLVERS), solver.solver_type[:40]
         raise ParameterError(
-            f"parameters.mllib.solver.solver_type {solver.solver_type} is unknown; there is: {known}"
+            f"parameters.mllib.solver.solver_type {given} is unknown; there is: {known}"
         )
     return SOLVERS[solver.solver_type](learning, solver)
 

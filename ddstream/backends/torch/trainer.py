@@ -1,0 +1,125 @@
+"""From a train request to a training: the model, what it goes on from, what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ddstream.api.torch import TorchParameters, TorchTraining
+from ddstream.backends.protocol import Setup
+from ddstream.backends.torch.checkpoints import SolverState, going_on, model_config, read_solver
+from ddstream.backends.torch.devices import devices
+from ddstream.backends.torch.model import load_model
+from ddstream.backends.torch.solvers import unused
+from ddstream.backends.torch.training import Course, Training
+from ddstream.data import Datasets, Progress
+from ddstream.errors import ParameterError
+from ddstream.measures.classification import check_targets
+from ddstream.repository import Checkpoint
+from ddstream.tasks import TASKS, Task
+
+MLLIB = "parameters.mllib"
+
+
+class TorchTrainer:
+    """Trains a model of a repository. `warnings` are there once `fit` has returned."""
+
+    def __init__(self, setup: Setup) -> None:
+        if setup.service_type == "unsupervised":
+            raise ParameterError("an unsupervised service cannot be trained")
+        self._setup = setup
+        self.warnings: list[str] = []
+        one_device(TorchParameters.parse(setup.mllib, MLLIB, ParameterError))
+
+    def fit(
+        self, data: Datasets, raw: Mapping[str, Any], measures: Sequence[str]
+    ) -> Iterator[Progress]:
+        """Check everything, load the model, and give the iterations that are to be run.
+
+        Raises ParameterError for a parameter, a resumption or data that cannot be.
+        """
+        repository = self._setup.repository
+        parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
+        _check_data(data, parameters)
+        task = _task(data, parameters)
+        checkpoint = going_on(repository, parameters)
+        start = checkpoint.weights if checkpoint else None
+        model = load_model(parameters, repository, self._setup.weights, start)
+        state = _state(checkpoint, parameters)
+        fresh = state is not None and state.solver_type != parameters.solver.solver_type
+        course = Course(
+            parameters=parameters,
+            repository=repository,
+            data=data,
+            model=model,
+            device=one_device(parameters),
+            task=task,
+            measures=measures or task.measures,
+        )
+        first = checkpoint.iteration if checkpoint else 0
+        training = Training(course, first, state, fresh=fresh)
+        self.warnings += [
+            *parameters.unknown(MLLIB),
+            *model.warnings,
+            *unused(parameters.solver),
+            *_fresh_solver(state, parameters, fresh=fresh),
+            *_unknown_measures(task, measures),
+        ]
+        if data.classes:
+            repository.write_classes(data.classes)
+        return training.run()
+
+
+def one_device(parameters: TorchParameters) -> torch.device:
+    """Where a training runs. Raises ParameterError if several GPUs are asked for."""
+    found = devices(parameters)
+    if len(found) > 1:
+        raise ParameterError(f"{MLLIB}.gpuid: training on several GPUs is not supported")
+    return found[0]
+
+
+def _check_data(data: Datasets, parameters: TorchParameters) -> None:
+    if not len(data.train):
+        raise ParameterError("No data found in training dataset")
+    if not data.tests or not all(len(each) for each in data.tests):
+        raise ParameterError("empty test dataset")
+    if parameters.nclasses and data.classes:
+        check_targets(np.array([len(data.classes) - 1]), parameters.nclasses)
+
+
+def _task(data: Datasets, parameters: TorchParameters) -> Task:
+    regression = parameters.ntargets and not parameters.nclasses
+    task = TASKS.load("regression" if regression else "classification")
+    return task(classes=data.classes, multi_label=parameters.multi_label)
+
+
+def _state(checkpoint: Checkpoint | None, parameters: TorchTraining) -> SolverState | None:
+    if checkpoint is None or checkpoint.solver is None:
+        return None
+    state = read_solver(checkpoint.solver)
+    for name, value in model_config(parameters).items():
+        if state.model.get(name) != value:
+            raise ParameterError(
+                f"{checkpoint.weights.name} was trained with {name} {state.model.get(name)!r}, "
+                f"not {value!r}"
+            )
+    return state
+
+
+def _fresh_solver(
+    state: SolverState | None, parameters: TorchTraining, *, fresh: bool
+) -> Iterator[str]:
+    if state is not None and fresh:
+        yield (
+            f"{MLLIB}.solver.solver_type is {parameters.solver.solver_type}, "
+            f"the checkpoint's is {state.solver_type}: the solver starts afresh"
+        )
+
+
+def _unknown_measures(task: Task, measures: Sequence[str]) -> Iterator[str]:
+    for name in measures:
+        if not task.knows(name):
+            yield f"parameters.output.measure {name[:40]} is no measure of {task.name}"

@@ -1,0 +1,238 @@
+"""One training, from its first iteration to its last (contract 5.3)."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ddstream.api.torch import TorchTraining
+from ddstream.backends.torch.best import BestModels
+from ddstream.backends.torch.checkpoints import (
+    SolverState,
+    model_config,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from ddstream.backends.torch.evaluation import Evaluation
+from ddstream.backends.torch.first_layer import pixels_to_numbers
+from ddstream.backends.torch.inference import tensor
+from ddstream.backends.torch.live import LiveValues, Step
+from ddstream.backends.torch.loader import Loaded, Loader, Reading
+from ddstream.backends.torch.losses import training_loss
+from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.solvers import clip, make_solver, resumed
+from ddstream.backends.torch.targets import fitting
+from ddstream.data import Datasets, Progress
+from ddstream.errors import InternalError
+from ddstream.repository import Repository
+from ddstream.tasks import Task
+
+TELL = 0.25
+"""Seconds between two words about a test that takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a training is made of."""
+
+    parameters: TorchTraining
+    repository: Repository
+    data: Datasets
+    model: Model
+    device: torch.device
+    task: Task
+    measures: Sequence[str]
+
+
+class Training:
+    """Steps, tests and checkpoints. `run` yields after each iteration and within long tests."""
+
+    def __init__(
+        self,
+        course: Course,
+        start: int = 0,
+        state: SolverState | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        parameters, data = course.parameters, course.data
+        self._course = course
+        self._solver = parameters.solver
+        self._module = course.model.module.to(course.device).to(memory_format=torch.channels_last)
+        self._loss = training_loss(parameters, course.device)
+        self._optimizer = make_solver(self._module.parameters(), self._solver)
+        self._learning = [p for g in self._optimizer.param_groups for p in g["params"]]
+        seed = state.seed if state else data.seed
+        reading = Reading(
+            size=parameters.net.batch_size,
+            threads=parameters.dataloader_threads,
+            shuffle=data.shuffle,
+            seed=seed if seed >= 0 else secrets.randbits(32),
+            training=True,
+            pinned=course.device.type == "cuda",
+        )
+        self._reading = reading
+        self._loader = Loader(data.train, reading)
+        self._evaluation = Evaluation(
+            data.tests,
+            Reading(parameters.net.test_size, reading.threads, pinned=reading.pinned),
+            course.task,
+            course.measures,
+            parameters,
+            self._forward,
+        )
+        self._iteration = self._saved = start
+        self._batches = 0
+        self._train_loss = 0.0
+        self._sound = True
+        names = [each.name for each in data.tests]
+        if state is not None:
+            self._restore(state, fresh=fresh)
+        self._live = LiveValues(self._solver, names, state.elapsed_ms if state else 0.0)
+        self._best = BestModels(course.repository, names, resumed=state is not None)
+
+    def run(self) -> Generator[Progress, None, None]:
+        """Train to the last iteration. However it ends, the last sound weights are kept."""
+        try:
+            if self._iteration >= self._solver.iterations:
+                yield from self._only_test()
+            else:
+                yield from self._iterate()
+        finally:
+            if self._sound:
+                self._keep()
+
+    def _restore(self, state: SolverState, *, fresh: bool) -> None:
+        if not fresh:
+            resumed(self._optimizer, state.optimizer)
+        same = state.per_epoch == self._loader.per_epoch
+        epochs = -(-state.batches // state.per_epoch)
+        # Other batches than before: go on with a new epoch.
+        self._batches = state.batches if same else epochs * self._loader.per_epoch
+        self._train_loss = state.train_loss
+        torch.set_rng_state(state.rng)
+
+    def _iterate(self) -> Generator[Progress, None, None]:
+        self._module.train()
+        total, interval = self._solver.iterations, self._solver.test_interval
+        with closing(self._loader.batches(self._batches)) as batches:
+            while self._iteration < total:
+                points = self._step(batches)
+                results = None
+                due = interval > 0 and self._iteration % interval == 0
+                if due or self._iteration == total:
+                    results, more = yield from self._test()
+                    points |= more
+                if self._snapshot_due or self._iteration == total:
+                    self._keep()
+                yield Progress(self._iteration, self._live.values(), points, results)
+
+    def _only_test(self) -> Generator[Progress, None, None]:
+        results, points = yield from self._test()
+        yield Progress(self._iteration, self._live.values(), points, results)
+
+    @property
+    def _snapshot_due(self) -> bool:
+        return self._solver.snapshot > 0 and self._iteration % self._solver.snapshot == 0
+
+    def _step(self, batches: Iterator[Loaded]) -> dict[str, float]:
+        """One iteration: `iter_size` batches, one change of the weights."""
+        began = time.perf_counter()
+        self._optimizer.zero_grad(set_to_none=True)
+        losses = [self._backward(next(batches)) for _ in range(self._solver.batches)]
+        clip(self._learning, self._solver)
+        self._sound = False
+        self._optimizer.step()
+        # The one wait for the device in an iteration, after all its work was handed over.
+        self._train_loss = float(torch.stack(losses).sum())
+        if not math.isfinite(self._train_loss):
+            raise InternalError(
+                f"the loss is {self._train_loss} at iteration {self._iteration + 1}: "
+                "the training has diverged; its last checkpoint is kept"
+            )
+        self._sound = True
+        self._iteration += 1
+        rate = float(self._optimizer.param_groups[0]["lr"])
+        seconds = time.perf_counter() - began
+        return self._live.stepped(Step(self._iteration, self._train_loss, rate, seconds))
+
+    def _backward(self, batch: Loaded) -> torch.Tensor:
+        self._batches = batch.number + 1
+        outputs = self._forward(batch)
+        targets = fitting(batch.targets, outputs[0].numel(), self._course.parameters)
+        placed = torch.from_numpy(targets).to(self._course.device, non_blocking=True)
+        loss = self._loss(outputs.reshape(len(batch), -1), placed) / self._solver.batches
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _forward(self, batch: Loaded) -> torch.Tensor:
+        images = batch.images.to(self._course.device, non_blocking=True)
+        channels = self._course.model.channels
+        numbers = pixels_to_numbers(images, batch.normalise, torch.float32, channels)
+        return tensor(self._module(numbers))
+
+    def _test(
+        self,
+    ) -> Generator[Progress, None, tuple[list[Mapping[str, Any]], dict[str, float]]]:
+        began = time.perf_counter()
+        counters = {"iteration": float(self._iteration), "train_loss": self._train_loss}
+        results: list[Mapping[str, Any]] = []
+        self._module.eval()
+        try:
+            for index in range(len(self._evaluation.sets)):
+                results.append({**counters, **(yield from self._told(index))})
+        finally:
+            self._module.train()
+        taken = self._best.iterations
+        if places := self._best.offer(self._iteration, results):
+            self._keep()
+            self._best.write(places)
+            self._remove(taken - self._best.iterations)
+        return results, self._live.tested(results, time.perf_counter() - began)
+
+    def _told(self, index: int) -> Generator[Progress, None, dict[str, Any]]:
+        """Score a test set, and say now and then how far it is."""
+        total, last = len(self._evaluation.sets[index]), 0.0
+        scoring = self._evaluation.score(index)
+        with closing(scoring):
+            while True:
+                try:
+                    done = next(scoring)
+                except StopIteration as end:
+                    found: dict[str, Any] = end.value
+                    return found
+                self._live.testing(index, done, total)
+                if time.perf_counter() - last >= TELL:
+                    last = time.perf_counter()
+                    yield Progress(self._iteration, self._live.values(), {})
+
+    def _keep(self) -> None:
+        """Write the checkpoint of this iteration, unless it is there."""
+        if self._saved == self._iteration:
+            return
+        state = SolverState(
+            solver_type=self._solver.solver_type,
+            optimizer=self._optimizer.state_dict(),
+            model=model_config(self._course.parameters),
+            batches=self._batches,
+            per_epoch=self._loader.per_epoch,
+            seed=self._reading.seed,
+            elapsed_ms=self._live.elapsed_ms,
+            train_loss=self._train_loss,
+            rng=torch.get_rng_state(),
+        )
+        write_checkpoint(self._course.repository, self._iteration, self._module, state)
+        self._saved = self._iteration
+
+    def _remove(self, superseded: set[int]) -> None:
+        snapshot = self._solver.snapshot
+        for iteration in superseded:
+            if not (snapshot > 0 and iteration % snapshot == 0):
+                remove_checkpoint(self._course.repository, iteration)
