@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
@@ -136,6 +138,33 @@ def test_a_training_in_the_background_is_followed_and_cancelled(
         endless.wait(timeout=0)
     endless.cancel()
     assert endless.wait()["status"] == "terminated"
+
+
+@pytest.mark.promise("predict.output.network", "predict.output.template")
+def test_a_prediction_is_rendered_and_pushed(service: Service, digits: tuple[Path, Path]) -> None:
+    got: list[bytes] = []
+
+    class Sink(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(201)
+            self.end_headers()
+            self.wfile.write(b"kept")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: the test's output stays clean."""
+
+    path = next(digits[1].glob("*/*.png"))
+    with HTTPServer(("127.0.0.1", 0), Sink) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        template = "{{#body}}{{#predictions}}{{uri}}{{/predictions}}{{/body}}"
+        output = {"network": {"url": url, "http_method": "PUT"}, "template": template}
+        body = service.predict(path, output_parameters=output)
+        thread.join()
+    assert body == {"relay": {"code": 201, "content": "kept"}}
+    assert got == [str(path).encode()]
 
 
 SCRIPT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.parameters import Integers, Numbers, ParameterObject
@@ -33,6 +33,14 @@ class Solver(ParameterObject):
     clip: bool = Field(default=False, description="Clip gradients.")
     clip_value: float = Field(default=0.0, ge=0, description="Bound of each gradient; 0: none.")
     clip_norm: float = Field(default=0.0, ge=0, description="Bound of the norm; 0: none.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Solver:
+        # `parse` looks at the refused names of the outermost object only.
+        for name, neutral in self.refused.items():
+            if (self.model_extra or {}).get(name, neutral) != neutral:
+                raise ValueError(f"{name} is not supported")
+        return self
 
     @property
     def batches(self) -> int:

@@ -30,6 +30,7 @@ from ddstream.connectors import CONNECTORS
 from ddstream.data import Datasets, Progress
 from ddstream.engine.training import STOP, TrainingSpec
 from ddstream.errors import ParameterError, fault
+from ddstream.measures import averaged
 from ddstream.repository import Repository
 from ddstream.roots import OutsideRoots
 
@@ -99,22 +100,11 @@ class Story:
     def final(self) -> Mapping[str, Any]:
         """`body.measure` of the report: the numbers of the last test, averaged over its sets."""
         last = {name: self.live[name] for name in LAST if name in self.live}
-        return {**mean_measure(self.measures), **last}
+        return {**averaged(self.measures), **last}
 
     def _take(self) -> dict[str, list[float]]:
         points, self._points = self._points, {}
         return points
-
-
-def mean_measure(measures: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Sum of each measure over the test sets, by their number (contract 4.1): numbers with a
-    fraction only, so no counts, lists and objects."""
-    names = {name: None for measure in measures for name in measure}
-    sums = {
-        name: [value for measure in measures if isinstance(value := measure.get(name), float)]
-        for name in names
-    }
-    return {name: sum(values) / len(measures) for name, values in sums.items() if values}
 
 
 def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
@@ -130,7 +120,6 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
     story.state("loading model", data.warnings)
     setup = Setup(mllib, connector.parameters, repository, spec.weights, spec.service_type)
     trainer = BACKENDS.load(spec.library).trainer(setup)
-    story.state("training", data.warnings)
     finished = _fit(trainer.fit(data, mllib, output.measure), story, stop)
     if finished and target is not None:
         repository.publish(target)

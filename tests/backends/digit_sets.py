@@ -37,6 +37,7 @@ class DigitSet:
     images: Array
     targets: Sequence[int | Array]
     broken: frozenset[int] = frozenset()
+    varied: bool = True
     reads: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -47,7 +48,7 @@ class DigitSet:
         if index in self.broken:
             raise InputError(f"{index}: not an image")
         image = self.images[index]
-        if rng is not None:
+        if rng is not None and self.varied:
             # Varied as an augmentation would: the test of resumption needs it.
             image = np.roll(image, int(rng.integers(0, 2)), axis=1)
         return Sample(str(index), {"image": image}, self.targets[index], NORMALISE)

@@ -71,7 +71,7 @@ class Desk:
         self, data: Sequence[str], *, blocking: bool, mllib: Json | None = None
     ) -> Answer:
         """POST /train with any data."""
-        solver = {"iterations": 4, "base_lr": 0.001, "solver_type": "ADAM"}
+        solver = {"iterations": 4, "base_lr": 0.01}
         options = merged({"solver": solver, "net": {"batch_size": 8}}, mllib or {})
         body = {
             "service": self.name,

@@ -20,7 +20,7 @@ PARAMETERS: dict[str, Any] = {
     "mllib": {
         "template": "resnet18",
         "nclasses": 10,
-        "solver": {"iterations": 6, "base_lr": 0.001, "solver_type": "ADAM", "test_interval": 3},
+        "solver": {"iterations": 6, "base_lr": 0.01, "test_interval": 3},
         "net": {"batch_size": 8},
     },
     "output": {"measure": ["acc"]},

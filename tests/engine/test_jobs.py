@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ddstream.api.job import (
+    History,
     JobChange,
     JobRecord,
     JobStatus,
@@ -18,7 +18,7 @@ from ddstream.api.job import (
     job_line,
     started_answer,
 )
-from ddstream.engine.feed import JobFeed
+from ddstream.engine.feed import JobFeed, JobState
 from ddstream.engine.jobs import Jobs
 from ddstream.engine.training import TrainingSpec
 from ddstream.errors import JobNotFound, ParameterError
@@ -40,8 +40,16 @@ async def until_training(feed: JobFeed, number: int = 1) -> JobChange:
     raise AssertionError("the feed ended")
 
 
-@pytest.mark.promise("train.report", "train.async", "train.get.job", "train.output.measure")
-async def test_a_training_is_followed_to_its_report_which_is_read_once(
+@pytest.mark.promise(
+    "train.report",
+    "train.async",
+    "train.blocking",
+    "train.get.job",
+    "train.get.parameters.output.measure_hist",
+    "train.get.parameters.output.max_hist_points",
+    "train.torch.resume",
+)
+async def test_a_training_is_followed_reported_once_and_gone_on_with(
     jobs: Jobs, spec: MakeSpec, repository: Path
 ) -> None:
     assert jobs.next_number("digits") == 1
@@ -50,9 +58,30 @@ async def test_a_training_is_followed_to_its_report_which_is_read_once(
     assert started_answer(jobs.get("digits", 1).record, []).head["status"] == "running"
     live = await until_training(feed)
     assert live.record.measure["state"] in ("training", "testing")
-    assert live.record.status is JobStatus.RUNNING
     await jobs.wait("digits", 1)
-    state = jobs.take("digits", 1)
+    first = jobs.take("digits", 1)
+    check_report(first, repository)
+    with pytest.raises(JobNotFound) as missing:
+        jobs.get("digits", 1)
+    assert missing.value.head == {"method": "/train", "job": 1}
+    assert jobs.next_number("digits") == 2
+
+    feed = jobs.changes()
+    start(jobs, spec({"mllib": {"resume": True, "solver": {"iterations": 9}}}, number=2))
+    second = await jobs.wait("digits", 2)
+    assert second.record.status is JobStatus.FINISHED, second.record.error
+    losses = second.history.series["train_loss"]
+    assert losses[:6] == first.history.series["train_loss"]
+    assert len(losses) == 9
+    assert second.record.measure["iteration"] == 9
+    told = await ended(feed, 2)
+    assert [x for change in told for x in change.points.get("train_loss", [])] == losses
+    sampled = job_answer(second.record, second.history, 4).body
+    assert sampled["measure_hist"]["train_loss_hist"] == losses[::3]
+    assert sampled["measure_sampling"]["train_loss_sampling"] == 3
+
+
+def check_report(state: JobState, repository: Path) -> None:
     answer = job_answer(state.record, state.history, None).json()
     assert answer["head"]["status"] == "finished"
     body = answer["body"]
@@ -64,42 +93,13 @@ async def test_a_training_is_followed_to_its_report_which_is_read_once(
     assert body["model"] == {"repository": str(repository)}
     assert "input" in body["parameters"]
     assert body["sname"] == "digits"
-    with pytest.raises(JobNotFound) as missing:
-        jobs.get("digits", 1)
-    assert missing.value.head == {"method": "/train", "job": 1}
-    assert jobs.next_number("digits") == 2
-
-
-@pytest.mark.promise(
-    "train.blocking",
-    "train.get.parameters.output.measure_hist",
-    "train.get.parameters.output.max_hist_points",
-    "train.torch.resume",
-)
-async def test_a_resumed_training_goes_on_where_its_history_ended(
-    jobs: Jobs, spec: MakeSpec, repository: Path
-) -> None:
-    start(jobs, spec())
-    first = await jobs.wait("digits", 1)
-    blocking = blocking_answer(first.record, first.history, None)
-    assert blocking.code == 201
+    blocking = blocking_answer(state.record, state.history, None)
+    assert (blocking.code, blocking.body) == (201, body)
     assert blocking.head["time"] >= 0
-    assert len(first.history.series["train_loss"]) == 6
+    losses = state.history.series["train_loss"]
+    assert len(losses) == 6
     kept = Repository(repository).read_json(METRICS)
-    assert kept["body"]["measure_hist"]["train_loss_hist"] == first.history.series["train_loss"]
-    feed = jobs.changes()
-    start(jobs, spec({"mllib": {"resume": True, "solver": {"iterations": 9}}}, number=2))
-    second = await jobs.wait("digits", 2)
-    assert second.record.status is JobStatus.FINISHED, second.record.error
-    losses = second.history.series["train_loss"]
-    assert losses[:6] == first.history.series["train_loss"]
-    assert len(losses) == 9
-    assert second.record.measure["iteration"] == 9
-    told = await ended(feed, 2)
-    assert [x for c in told for x in c.points.get("train_loss", [])] == losses
-    sampled = job_answer(second.record, second.history, 4).body
-    assert sampled["measure_hist"]["train_loss_hist"] == losses[::3]
-    assert sampled["measure_sampling"]["train_loss_sampling"] == 3
+    assert kept["body"]["measure_hist"]["train_loss_hist"] == losses
 
 
 async def ended(feed: JobFeed, number: int) -> list[JobChange]:
@@ -131,34 +131,48 @@ async def test_a_stopped_training_is_terminated_and_keeps_its_checkpoint(
         jobs.get("digits", 1)
 
 
-async def test_a_forced_stop_kills_the_training(
+@pytest.mark.promise("train.get.timeout")
+async def test_waiting_ends_with_its_time_and_a_forced_stop_kills(
     jobs: Jobs, spec: MakeSpec, repository: Path
 ) -> None:
     feed = jobs.changes()
     start(jobs, spec(ENDLESS))
     await until_training(feed)
+    state = await jobs.wait("digits", 1, 0.01)
+    assert state.record.status is JobStatus.RUNNING
     record = await jobs.delete("digits", 1, wait=False, force=True)
     assert record.status is JobStatus.TERMINATING
-    state = await jobs.wait("digits", 1)
-    assert state.record.status is JobStatus.TERMINATED
+    assert (await jobs.wait("digits", 1, 60)).record.status is JobStatus.TERMINATED
     assert jobs.take("digits", 1) is state
     assert Repository(repository).checkpoints() == []
 
 
-@pytest.mark.promise("errors.code.1007")
-async def test_a_training_that_is_killed_from_outside_is_an_error_that_says_so(
-    jobs: Jobs, spec: MakeSpec
+@pytest.mark.promise("errors.code.1005", "errors.code.1007", "train.data")
+async def test_trainings_of_one_service_wait_for_each_other_whatever_their_end(
+    jobs: Jobs, spec: MakeSpec, tmp_path: Path
 ) -> None:
     feed = jobs.changes()
     start(jobs, spec(ENDLESS))
+    start(jobs, spec(ENDLESS, number=2))
+    start(jobs, spec(number=3, data=[str(tmp_path / "nowhere")]))
     await until_training(feed)
+    queued = jobs.get("digits", 2).record
+    assert (queued.status, queued.measure) == (JobStatus.RUNNING, {})
+    assert jobs.stop("digits", 2).status is JobStatus.TERMINATED
+    assert jobs.training("digits")
     os.kill(child_of_ours(), signal.SIGKILL)
-    record = (await jobs.wait("digits", 1)).record
-    assert record.status is JobStatus.ERROR
-    assert record.error is not None
-    assert record.error["dd_code"] == 1007
-    assert "SIGKILL" in record.error["dd_msg"]
-    assert job_line(record)["status"] == "error"
+    await jobs.wait("digits", 3)
+    killed, stopped, refused = jobs.of("digits")
+    assert stopped.status is JobStatus.TERMINATED
+    assert killed.error is not None
+    assert killed.error["dd_code"] == 1007
+    assert "SIGKILL" in killed.error["dd_msg"]
+    assert job_line(killed)["status"] == "error"
+    assert refused.error is not None
+    assert refused.error["dd_code"] == 1005
+    assert "nowhere" in refused.error["dd_msg"]
+    body = job_answer(refused, History(), None).body
+    assert body["Error"] == refused.error
 
 
 def child_of_ours() -> int:
@@ -167,47 +181,6 @@ def child_of_ours() -> int:
     numbers = [int(n) for task in me.iterdir() for n in (task / "children").read_text().split()]
     (child,) = [n for n in numbers if b"trainer" in Path(f"/proc/{n}/cmdline").read_bytes()]
     return child
-
-
-@pytest.mark.promise("errors.code.1005", "train.data")
-async def test_data_that_cannot_be_read_is_an_error_of_the_job(
-    jobs: Jobs, spec: MakeSpec, tmp_path: Path
-) -> None:
-    start(jobs, spec(data=[str(tmp_path / "nowhere")]))
-    state = await jobs.wait("digits", 1)
-    assert state.record.error is not None
-    assert state.record.error["dd_code"] == 1005
-    body = job_answer(state.record, state.history, None).body
-    assert body["Error"] == state.record.error
-
-
-async def test_trainings_of_one_service_wait_for_each_other(jobs: Jobs, spec: MakeSpec) -> None:
-    feed = jobs.changes()
-    start(jobs, spec(ENDLESS))
-    start(jobs, spec(ENDLESS, number=2))
-    start(jobs, spec(number=3))
-    await until_training(feed)
-    queued = jobs.get("digits", 2).record
-    assert (queued.status, queued.measure) == (JobStatus.RUNNING, {})
-    assert jobs.stop("digits", 2).status is JobStatus.TERMINATED
-    assert jobs.training("digits")
-    jobs.stop("digits", 1)
-    third = await jobs.wait("digits", 3)
-    first = jobs.get("digits", 1).record
-    assert first.status is JobStatus.TERMINATED
-    assert third.record.status is JobStatus.ERROR
-    assert "solverstate" in str(third.record.error)
-    assert [record.number for record in jobs.of("digits")] == [1, 2, 3]
-
-
-@pytest.mark.promise("train.get.timeout")
-async def test_waiting_for_a_job_ends_with_its_time(jobs: Jobs, spec: MakeSpec) -> None:
-    start(jobs, spec(ENDLESS))
-    state = await jobs.wait("digits", 1, 0.01)
-    assert state.record.status is JobStatus.RUNNING
-    stopper = asyncio.create_task(jobs.delete("digits", 1))
-    assert (await jobs.wait("digits", 1, 60)).record.status is JobStatus.TERMINATED
-    await stopper
 
 
 async def test_a_training_that_has_not_begun_is_stopped_at_once(jobs: Jobs, spec: MakeSpec) -> None:

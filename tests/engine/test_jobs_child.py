@@ -18,7 +18,6 @@ import pytest
 
 from ddstream.api.job import JobRecord, JobStatus
 from ddstream.connectors.protocol import Limits
-from ddstream.engine.trainer import mean_measure
 from ddstream.engine.training import Training, TrainingSpec
 from ddstream.repository import BEST, Repository
 from ddstream.roots import Roots
@@ -155,13 +154,15 @@ def test_a_trainer_whose_parent_is_gone_already_ends_at_once() -> None:
 
 
 @pytest.mark.promise("train.output.target_repository")
-async def test_the_best_model_is_copied_to_the_target_repository(
+async def test_a_second_attempt_without_a_checkpoint_begins_anew_and_fills_the_target_repository(
     spec: MakeSpec, repository: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "published"
-    work = spec({"output": {"target_repository": str(target)}})
+    work = spec({"output": {"target_repository": str(target)}}, resume=True)
+    assert not work.resumes()
     record = await Training(work, JobRecord("digits", 1)).run(lambda change: None)
     assert record.status is JobStatus.FINISHED, record.error
+    assert work.resumes()
     best = Repository(repository).select("best")
     assert best is not None
     assert (target / best.weights.name).read_bytes() == best.weights.read_bytes()
@@ -181,23 +182,6 @@ async def test_a_target_repository_outside_the_roots_is_refused_before_the_train
     assert Repository(repository).checkpoints() == []
 
 
-async def test_another_attempt_begins_anew_where_no_checkpoint_was_left(
-    spec: MakeSpec, repository: Path
-) -> None:
-    assert not spec(resume=True).resumes()
-    record = await Training(spec(resume=True), JobRecord("digits", 1)).run(lambda change: None)
-    assert record.status is JobStatus.FINISHED, record.error
-    assert spec(resume=True).resumes()
-
-
 def test_a_spec_survives_its_way_through_the_pipe(spec: MakeSpec) -> None:
     given = spec(limits=Limits(Roots((Path("/data"),)), 99), resume=True, weights="w.pt")
     assert TrainingSpec.from_json(orjson.loads(orjson.dumps(given.to_json()))) == given
-
-
-def test_the_mean_counts_every_test_set_and_leaves_out_what_is_no_fraction() -> None:
-    measures = [
-        {"acc": 0.5, "test_id": 0, "cmdiag": [1.0], "only": 1.0},
-        {"acc": 1.0, "test_id": 1, "cmdiag": [0.0]},
-    ]
-    assert mean_measure(measures) == {"acc": 0.75, "only": 0.5}

@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # ships no types
 
-from ddstream.api.envelope import Json
 from ddstream.rest.app import app
 from ddstream.rest.openapi import describe
 from ddstream.settings import Settings
 from tests.rest.conftest import SERVICE, Http
+from tests.rest.schema import check
 from tests.rest.twin import TwinApi
 
 
@@ -22,15 +22,6 @@ def references(value: Any) -> set[str]:
         own = {value["$ref"]} if "$ref" in value else set()
         return own.union(*map(references, value.values()))
     return set().union(*map(references, value)) if isinstance(value, list) else set()
-
-
-def check(method: str, path: str, code: int, document: Json) -> None:
-    """Fail unless `document` fits the schema that the description gives for that answer."""
-    api = describe()
-    content = api["paths"][path][method.lower()]["responses"][str(code)]["content"]
-    schema = {**content["application/json"]["schema"], "components": api["components"]}
-    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=str)
-    assert not errors, errors[0]
 
 
 def test_every_reference_leads_somewhere() -> None:
