@@ -57,7 +57,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.BadParameter(problems) from error
         command(settings=settings, **given)
 
-    own = inspect.signature(command).parameters.values()
+    own = inspect.signature(command, eval_str=True).parameters.values()
     parameters = [parameter for parameter in own if parameter.name != "settings"]
     names = {parameter.name for parameter in parameters}
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -25,6 +25,12 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
+    def add(self, name: str, entry: str) -> None:
+        """One more plug for this process. Raises ValueError if the name is taken."""
+        if name in self._entries:
+            raise ValueError(f"{name} is registered already")
+        self._entries[name] = entry
+
     def load(self, name: str) -> T:
         """Import and return the entry. Raises KeyError if unknown, ImportError with the extra's
         name if its library is missing."""

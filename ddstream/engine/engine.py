@@ -21,7 +21,7 @@ from ddstream.engine.loading import load_service
 from ddstream.engine.predictor import Predictor
 from ddstream.engine.service import Service
 from ddstream.engine.trainings import Trainings
-from ddstream.errors import DDError, NotFound, ServiceExists, ServiceNotFound, TooManyRequests
+from ddstream.errors import DDError, ServiceExists, ServiceNotFound, TooManyRequests
 from ddstream.outputs.sinks import Sinks
 from ddstream.roots import Roots
 from ddstream.settings import Settings
@@ -106,7 +106,7 @@ class Engine:
     async def delete_service(self, name: str, clear: str = "mem") -> Answer:
         """See Api."""
         if service_name(name) not in self._services:
-            raise NotFound
+            raise ServiceNotFound
         await self.unload(name, clear)
         return Answer()
 

@@ -35,7 +35,6 @@ from ddstream.connectors.encode import request_body
 from ddstream.errors import (
     JobNotFound,
     NoData,
-    NotFound,
     ServiceExists,
     ServiceNotFound,
     TimedOut,
@@ -162,7 +161,7 @@ class KafkaApi:
         await self._served()
         name = service_name(name)
         if name not in self._services.rows:
-            raise NotFound
+            raise ServiceNotFound
         command = ControlCommand(verb="delete", service=name, clear=clear_mode(clear))
         await self._command(self._topics.control, name, command)
         await self._see(self._services, lambda rows: name not in rows)

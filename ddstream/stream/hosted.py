@@ -13,7 +13,7 @@ from ddstream.api.protocol import Host
 from ddstream.api.service import ServiceDefinition
 from ddstream.api.stream import HostedService, ServiceRecord
 from ddstream.background import Background
-from ddstream.errors import DDError, NotFound, ServiceExists, ServiceNotFound, fault
+from ddstream.errors import DDError, ServiceExists, ServiceNotFound, fault
 from ddstream.stream.admin import delete_group, delete_topic, ensure_topics, group_lag
 from ddstream.stream.predict import LoopParts, PredictLoop
 from ddstream.stream.writer import Writer
@@ -122,7 +122,7 @@ class Hosted:
         topic = self._parts.topics.predict(name)
         async with self._locks[name]:
             if name not in self._wanted and not await self._half_deleted(topic):
-                raise NotFound
+                raise ServiceNotFound
             self._wanted.pop(name, None)
             await self._writer.write(self._parts.topics.services, name, None)
             await self._retire(name, clear, last=True)

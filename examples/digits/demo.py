@@ -10,9 +10,9 @@ import argparse
 import asyncio
 import os
 import signal
-import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ddstream.client import Client, Service
-from examples.digits.processes import Processes
+from ddstream.client import Client, DeepDetectError, Service
+from examples.digits.processes import Processes, ProcessFailedError
 from examples.digits.scans import Scan, write_scans
 from examples.digits.sheet import Cell, write_sheet
 from examples.digits.streaming import Image, Outcome, Topics, best_class, stream
@@ -55,6 +55,19 @@ class Score:
     p99: float
     lost: int
 
+    @classmethod
+    def of(cls, cells: Sequence[Cell], outcome: Outcome) -> Score:
+        """The score of a stream whose results are shown in `cells`."""
+        latencies = sorted(outcome.latencies.values()) or [0.0]
+        return cls(
+            images=len(outcome.results),
+            accuracy=sum(cell.right for cell in cells) / len(cells),
+            rate=len(outcome.results) / outcome.seconds,
+            p50=latencies[len(latencies) // 2],
+            p99=latencies[len(latencies) * 99 // 100],
+            lost=outcome.lost,
+        )
+
     @property
     def good(self) -> bool:
         """The demo did what it promises."""
@@ -71,8 +84,12 @@ def main() -> int:
     # SIGTERM ends the demo like Ctrl-C: its processes are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console.print("[bold]ddstream demo[/]: learn handwritten digits, then read them from a stream")
-    with tempfile.TemporaryDirectory(prefix="ddstream-demo-") as folder:
-        score = demonstrate(Path(folder), length, options.sheet)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ddstream-demo-") as folder:
+            score = demonstrate(Path(folder), length, options.sheet)
+    except (ProcessFailedError, DeepDetectError) as error:
+        console.print(f"[red]failed[/]: {error}", markup=True, highlight=False)
+        return 1
     console.print(table(score))
     if not score.good:
         console.print(f"[red]failed[/]: {WANTED:.0%} accuracy and no lost image were promised")
@@ -89,14 +106,15 @@ def demonstrate(folder: Path, length: Length, sheet: Path) -> Score:
         with Client(url) as client, create(client, folder / "model") as service:
             learn(service, folder / "scans" / "train", length.iterations)
             images = [
-                Image(f"{number}/{scan.digit}/{scan.path.name}", scan.path.read_bytes())
+                Image(uri(scan, number), scan.path.read_bytes())
                 for number in range(length.rounds)
                 for scan in held_out
             ]
             outcome = watch_stream(bootstrap, images)
-    write_sheet(sheet, cells(held_out, outcome))
+    shown = [cell(scan, outcome) for scan in held_out]
+    write_sheet(sheet, shown)
     console.print(f"each held-out scan with its prediction: [bold]{sheet.resolve()}[/]")
-    return score(outcome, len(images))
+    return Score.of(shown, outcome)
 
 
 def start(processes: Processes, folder: Path, environment: dict[str, str]) -> tuple[str, str]:
@@ -168,7 +186,58 @@ def learn(service: Service, scans: Path, iterations: int) -> None:
             progress.update(task, completed=measure.get("iteration", 0), told=told)
             if report["status"] not in ("running", "cancelling"):
                 break
-            job_pause.wait(0.25)
+            time.sleep(0.25)
         progress.update(task, completed=iterations)
     if report["status"] != "finished":
         raise SystemExit(f"the training ended as {report['status']}: {report.get('Error')}")
+
+
+def watch_stream(bootstrap: str, images: Sequence[Image]) -> Outcome:
+    """The images through dd.predict.digits, the results from dd.results.digits."""
+    topics = Topics.of(SERVICE, os.environ.get("DDSTREAM_PREFIX", "dd"))
+    console.print(f"PNG records go to {topics.requests}, results come from {topics.results}")
+    with bar() as progress:
+        task = progress.add_task("streaming", total=len(images))
+        return asyncio.run(stream(bootstrap, topics, images, lambda: progress.advance(task)))
+
+
+def uri(scan: Scan, number: int) -> str:
+    """The name of a scan in one round; the digit itself is not in it."""
+    return f"{number}/{scan.path.name}"
+
+
+def cell(scan: Scan, outcome: Outcome) -> Cell:
+    """A scan with what was predicted for it in the first round."""
+    result = outcome.results.get(uri(scan, 0))
+    label = "lost" if result is None else best_class(result)
+    return Cell(scan.path, label, label == scan.digit)
+
+
+def bar(*columns: str) -> Progress:
+    """A progress bar: what, how far, how long, and more."""
+    more = [TextColumn(column) for column in columns]
+    what = TextColumn("{task.description:9}")
+    return Progress(
+        what, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *more, console=console
+    )
+
+
+def table(score: Score) -> Table:
+    """The score as a table."""
+    shown = Table(title="handwritten digits, streamed through Kafka")
+    shown.add_column("measure")
+    shown.add_column("value", justify="right")
+    for name, value in (
+        ("images streamed", f"{score.images}"),
+        ("accuracy on held-out scans", f"{score.accuracy:.4f}"),
+        ("images a second", f"{score.rate:.0f}"),
+        ("latency p50", f"{score.p50 * 1e3:.1f} ms"),
+        ("latency p99", f"{score.p99 * 1e3:.1f} ms"),
+        ("lost", f"{score.lost}"),
+    ):
+        shown.add_row(name, value)
+    return shown
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,10 +21,10 @@ class Scan:
     digit: str
 
 
-def write_scans(folder: Path) -> tuple[list[Scan], list[Scan]]:
-    """Write `folder/train/DIGIT/*.png` and `folder/held-out/DIGIT/*.png`, 8 x 8 pixels each.
+def write_scans(folder: Path, side: int = 8) -> tuple[list[Scan], list[Scan]]:
+    """Write `folder/train/DIGIT/*.png` and `folder/held-out/DIGIT/*.png`; gives the scans of both.
 
-    Returns the scans of both; a fifth of each digit is held out.
+    A fifth of each digit is held out. `side` is in pixels; the originals have 8.
     """
     digits = load_digits()
     numbers = np.arange(len(digits.target))
@@ -33,13 +33,16 @@ def write_scans(folder: Path) -> tuple[list[Scan], list[Scan]]:
     )
     written = []
     for name, part in zip(("train", "held-out"), parts, strict=True):
-        scans = [Scan(folder / name / str(digits.target[i]) / f"{i:04}.png", "") for i in part]
-        scans = [Scan(scan.path, scan.path.parent.name) for scan in scans]
+        scans = [_scan(folder / name, digits.target[number], number) for number in part]
         for number, scan in zip(part, scans, strict=True):
             scan.path.parent.mkdir(parents=True, exist_ok=True)
             # The scans count ink in 17 steps, on black.
             pixels = (digits.images[number] * (255 / 16)).astype(np.uint8)
-            cv2.imwrite(str(scan.path), pixels)
+            cv2.imwrite(str(scan.path), cv2.resize(pixels, (side, side)))
         written.append(scans)
     train, held_out = written
     return train, held_out
+
+
+def _scan(folder: Path, digit: int, number: int) -> Scan:
+    return Scan(folder / str(digit) / f"{number:04}.png", str(digit))

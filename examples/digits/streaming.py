@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,15 @@ class Image:
     uri: str
     content: bytes
     content_type: str = "image/png"
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Says what the record's bytes are; the result carries the correlation id on."""
+        return [
+            ("content-type", self.content_type.encode()),
+            ("dd-uri", self.uri.encode()),
+            ("correlation_id", self.uri.encode()),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,41 +70,33 @@ async def stream(
         AIOKafkaProducer(bootstrap_servers=bootstrap) as producer,
         AIOKafkaConsumer(topics.results, bootstrap_servers=bootstrap) as consumer,
     ):
-        # From here on: a topic may hold the results of an earlier run.
-        await consumer.seek_to_end()
-        began = time.perf_counter()
 
         async def send() -> None:
             for image in images:
                 await free.acquire()
                 sent[image.uri] = time.perf_counter()
-                headers = [
-                    ("content-type", image.content_type.encode()),
-                    ("dd-uri", image.uri.encode()),
-                    ("correlation_id", image.uri.encode()),
-                ]
-                await producer.send(topics.requests, image.content, headers=headers)
+                await producer.send(topics.requests, image.content, headers=image.headers)
 
         async def read() -> None:
             while len(outcome.results) < len(images):
-                async with asyncio.timeout(PATIENCE):
-                    record = await consumer.getone()
+                record = await asyncio.wait_for(consumer.getone(), PATIENCE)
                 uri = dict(record.headers).get("correlation_id", b"").decode()
-                if uri not in sent or uri in outcome.results:
-                    continue
-                outcome.latencies[uri] = time.perf_counter() - sent[uri]
-                outcome.results[uri] = json.loads(record.value)
-                free.release()
-                arrived()
+                if uri in sent and uri not in outcome.results:
+                    outcome.latencies[uri] = time.perf_counter() - sent[uri]
+                    outcome.results[uri] = json.loads(record.value)
+                    free.release()
+                    arrived()
 
-        sending = asyncio.create_task(send())
-        try:
-            await read()
-        except TimeoutError:
-            outcome.lost = len(images) - len(outcome.results)
-        finally:
+        # From here on: the topic may hold the results of an earlier run.
+        await consumer.seek_to_end()
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(send())
+            with suppress(TimeoutError):
+                await read()
             sending.cancel()
         outcome.seconds = time.perf_counter() - began
+    outcome.lost = len(images) - len(outcome.results)
     return outcome
 
 

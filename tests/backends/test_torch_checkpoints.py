@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_model_is_refused(repository: Repository) -> Non
 def test_a_training_goes_on_from_the_best_or_from_the_latest(repository: Repository) -> None:
     trained(repository, solver(4, snapshot=2))
     repository.write("best_model.txt", b"iteration:2\nacc:0.9\n")
-    best = trained(repository, {**solver(3), "resume": True, "resume_from": "best"})
+    best = trained(repository, {**solver(3, snapshot=2), "resume": True, "resume_from": "best"})
     assert [each.iteration for each in best] == [3]
     latest = trained(repository, {**solver(5), "resume": True, "resume_from": "latest"})
     assert [each.iteration for each in latest] == [5]

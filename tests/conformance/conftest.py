@@ -5,6 +5,8 @@ Another one is a function that opens it and a line in `APIS`.
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,9 @@ from ddstream.rest.app import app
 from ddstream.rest.client import HttpApi
 from ddstream.rest.server import Server
 from ddstream.settings import Settings
+from ddstream.stream.client import KafkaApi
+from ddstream.stream.connection import Connection
+from ddstream.stream.worker import Worker
 from tests.conformance.calls import Desk
 from tests.digits import write_digits
 
@@ -43,9 +48,43 @@ async def serve(settings: Settings) -> AsyncIterator[Api]:
         yield client
 
 
+@asynccontextmanager
+async def kafka(settings: Settings) -> AsyncIterator[KafkaApi]:
+    """A worker behind topics, asked over Kafka."""
+    connection = Connection(settings)
+    async with Engine(settings) as engine, KafkaApi(connection) as api:
+        worker = Worker(engine, connection)
+        running = asyncio.create_task(worker.run())
+        await api.ready()
+        try:
+            yield api
+        finally:
+            worker.stop()
+            await running
+
+
+@asynccontextmanager
+async def bridge(settings: Settings) -> AsyncIterator[Api]:
+    """The same, asked over HTTP through a bridge."""
+    async with (
+        kafka(settings) as api,
+        Server(app(api, settings), "127.0.0.1", 0) as server,
+        HttpApi(server.url) as client,
+    ):
+        yield client
+
+
+def on_broker(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """The settings for a corner of its own on the session's broker, started outside the loop."""
+    members = {"prefix": f"c{secrets.token_hex(4)}", "partitions": 3}
+    return settings.model_copy(update={"bootstrap": request.getfixturevalue("kafka"), **members})
+
+
 APIS: Mapping[str, Callable[[pytest.FixtureRequest, Settings], Opened]] = {
     "engine": lambda request, settings: engine(settings),
     "serve": lambda request, settings: serve(settings),
+    "kafka": lambda request, settings: kafka(on_broker(request, settings)),
+    "bridge": lambda request, settings: bridge(on_broker(request, settings)),
 }
 
 

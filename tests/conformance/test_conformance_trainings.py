@@ -7,7 +7,8 @@ import pytest
 from ddstream.errors import InputError, JobNotFound, ParameterError, TrainPredictConflict
 from tests.conformance.calls import Desk
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Each training starts a process that loads torch: seconds, on a busy machine many.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 ENDLESS = 1_000_000
 
@@ -89,7 +90,7 @@ async def test_a_stopped_training_is_terminated_and_another_goes_on_from_it(desk
 
 
 async def until_training(desk: Desk) -> None:
-    while "train_loss" not in (live := await desk.job()).body["measure"]:
+    while "train_loss" not in (live := await desk.job(timeout=1)).body["measure"]:
         assert live.head["status"] == "running", live.json()
 
 

@@ -11,7 +11,7 @@ import pytest
 from ddstream.api.predict import PredictRequest
 from ddstream.api.protocol import Host
 from ddstream.api.service import ServiceDefinition
-from ddstream.errors import InputError, NotFound, ParameterError, ServiceExists
+from ddstream.errors import InputError, ParameterError, ServiceExists, ServiceNotFound
 from ddstream.settings import Settings
 from ddstream.stream.admin import apply_config, differences, ensure_topics
 from ddstream.stream.client import KafkaApi
@@ -96,7 +96,7 @@ async def test_a_service_is_gone_for_all_workers_and_a_new_one_starts_clean(plan
     await eventually(lambda: not first.services and not second.services)
     # One worker clears the files, the others only forget.
     assert sorted(first.unloaded + second.unloaded) == [("x", "full"), ("x", "mem")]
-    with pytest.raises(NotFound):
+    with pytest.raises(ServiceNotFound):
         await api.delete_service("x")
     await api.create_service("x", ECHO)
     assert await plane.ends(plane.topics.predict("x")) == 0

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from ddstream.api.parameters import ParameterObject
-from ddstream.api.torch import TorchParameters
+from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Setup, Trainable
 from ddstream.backends.torch.devices import devices, number_type
 from ddstream.backends.torch.inference import Pass, Prepared, run
 from ddstream.backends.torch.losses import check_loss
 from ddstream.backends.torch.model import MOST, load_model
+from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.data import OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import ParameterError
@@ -47,6 +48,14 @@ class TorchBackend:
     def trainer(setup: Setup) -> Trainable:
         """The training of such a model."""
         return TorchTrainer(setup)
+
+    @staticmethod
+    def training_parameters(raw: Mapping[str, Any]) -> ParameterObject:
+        """The typed parameters of a training. Raises ParameterError for what cannot be."""
+        parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
+        check_solver(parameters.solver)
+        check_loss(parameters)
+        return parameters
 
     @property
     def parameters(self) -> ParameterObject:

@@ -24,7 +24,7 @@ AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a dataset is read. The order and each sample's variation depend on `seed` alone."""
+    """How a dataset is read. The order and how samples vary depend on `seed` alone."""
 
     size: int
     threads: int = 1
@@ -50,10 +50,9 @@ class Loaded:
 
 
 class Job(NamedTuple):
-    """A batch that is to be read: its number, its epoch, and the indices of its samples."""
+    """A batch that is to be read: its number, and the indices of its samples."""
 
     number: int
-    epoch: int
     indices: Sequence[int]
 
 
@@ -104,7 +103,7 @@ class Loader:
             if epoch != ordered:
                 order, ordered = self._order(epoch), epoch
             start, end = self._bounds[place]
-            yield Job(number, epoch, order[start:end].tolist())
+            yield Job(number, order[start:end].tolist())
 
     def _order(self, epoch: int) -> Array:
         if not self._reading.shuffle:
@@ -113,14 +112,14 @@ class Loader:
         return generator.permutation(len(self._dataset))
 
     def _read(self, job: Job) -> Loaded | None:
-        read = (self._sample(job.epoch, index) for index in job.indices)
+        # A generator a batch, read by one thread: nothing depends on which thread comes first.
+        seed = (self._reading.seed, job.number)
+        generator = np.random.default_rng(seed) if self._reading.training else None
+        read = (self._sample(index, generator) for index in job.indices)
         samples = [sample for sample in read if sample is not None]
         return stacked(job.number, samples, pinned=self._reading.pinned) if samples else None
 
-    def _sample(self, epoch: int, index: int) -> Sample | None:
-        # A generator a sample: what it does cannot depend on which thread comes first.
-        seed = (self._reading.seed, epoch, index)
-        generator = np.random.default_rng(seed) if self._reading.training else None
+    def _sample(self, index: int, generator: np.random.Generator | None) -> Sample | None:
         try:
             return self._dataset.read(index, generator)
         except InputError as error:

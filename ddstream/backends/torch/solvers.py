@@ -46,12 +46,17 @@ def make_solver(parameters: Iterable[torch.nn.Parameter], solver: Solver) -> opt
     learning = [p for p in parameters if p.requires_grad]
     if not learning:
         raise ParameterError("the model has no weights that can be trained")
+    check_solver(solver)
+    return SOLVERS[solver.solver_type](learning, solver)
+
+
+def check_solver(solver: Solver) -> None:
+    """Raises ParameterError for a `solver_type` that does not exist."""
     if solver.solver_type not in SOLVERS:
         known, given = ", ".join(SOLVERS), solver.solver_type[:40]
         raise ParameterError(
             f"parameters.mllib.solver.solver_type {given} is unknown; there is: {known}"
         )
-    return SOLVERS[solver.solver_type](learning, solver)
 
 
 def unused(solver: Solver) -> list[str]:
