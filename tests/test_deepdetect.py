@@ -43,10 +43,11 @@ def service(dd: DeepDetect, tmp_path: Path) -> Iterator[Service]:
         yield service
 
 
-def solver(iterations: int) -> dict[str, object]:
+def solver(iterations: int, *, resume: bool = False) -> dict[str, object]:
     return {
         "solver": {"iterations": iterations, "base_lr": 0.001, "solver_type": "ADAM"},
         "net": {"batch_size": 8},
+        "resume": resume,
     }
 
 
@@ -133,7 +134,8 @@ def test_a_training_in_the_background_is_followed_and_cancelled(
     report = job.wait(timeout=100, poll_interval=0.05)
     assert report["status"] == "finished"
     assert job.status() == report
-    endless = service.train(digits, mllib_parameters=solver(ENDLESS), asynchronous=True)
+    further = solver(ENDLESS, resume=True)
+    endless = service.train(digits, mllib_parameters=further, asynchronous=True)
     with pytest.raises(TimeoutError):
         endless.wait(timeout=0)
     endless.cancel()

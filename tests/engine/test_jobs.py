@@ -25,6 +25,9 @@ from ddstream.errors import JobNotFound, ParameterError
 from ddstream.repository import METRICS, Repository
 from tests.engine.conftest import ENDLESS, MakeSpec
 
+# Each training starts a process that loads torch: seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
+
 
 def start(jobs: Jobs, spec: TrainingSpec) -> None:
     about = {"sname": spec.service, "mltype": "classification", "description": ""}

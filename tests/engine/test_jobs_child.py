@@ -24,6 +24,9 @@ from ddstream.roots import Roots
 from ddstream.settings import child_environment
 from tests.engine.conftest import ENDLESS, MakeSpec
 
+# Each training starts a process that loads torch: seconds, on a busy machine many.
+pytestmark = pytest.mark.timeout(300)
+
 PARENT = """
 import asyncio, orjson, sys
 from ddstream.api.job import JobRecord

@@ -33,9 +33,9 @@ async def dd(tmp_path: Path) -> AsyncIterator[DD]:
         yield DD("127.0.0.1", server.port)
 
 
-def solver(iterations: int) -> dict[str, Any]:
+def solver(iterations: int, *, resume: bool = False) -> dict[str, Any]:
     steps = {"iterations": iterations, "base_lr": 0.001, "solver_type": "ADAM"}
-    return {"solver": steps, "net": {"batch_size": 8}, "resume": False}
+    return {"solver": steps, "net": {"batch_size": 8}, "resume": resume}
 
 
 def create(dd: DD, folder: Path) -> Any:
@@ -82,15 +82,16 @@ async def test_a_program_trains_waits_follows_and_stops(dd: DD, tmp_path: Path) 
         assert report["status"] == {"code": 201, "msg": "Created"}
         assert report["body"]["measure"]["iteration"] == 2.0
         assert report["head"]["time"] >= 0
-        started = dd.post_train("digits", data, {}, solver(2), measure)
+        started = dd.post_train("digits", data, {}, solver(4, resume=True), measure)
         job = started["head"]["job"]
         final = dd.get_train("digits", job=job, timeout=100, measure_hist=True)
         assert final["head"]["status"] == "finished"
-        assert len(final["body"]["measure_hist"]["train_loss_hist"]) == 2
+        assert len(final["body"]["measure_hist"]["train_loss_hist"]) >= 2
         with pytest.raises(DDCommunicationError) as gone:
             dd.get_train("digits", job=job)
         assert json.loads(gone.value.data)["status"]["dd_code"] == 1003
-        job = dd.post_train("digits", data, {}, solver(ENDLESS), measure)["head"]["job"]
+        endless = solver(ENDLESS, resume=True)
+        job = dd.post_train("digits", data, {}, endless, measure)["head"]["job"]
         assert dd.get_train("digits", job=job)["head"]["status"] == "running"
         assert dd.delete_train("digits", job=job)["head"]["status"] == "terminated"
         dd.delete_service("digits")

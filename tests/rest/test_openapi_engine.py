@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ddstream.api.parameters import merged
 from ddstream.engine import Engine
 from ddstream.rest.app import app
 from ddstream.rest.server import Server
@@ -74,6 +75,7 @@ async def test_answers_about_trainings_fit(http: Http, tmp_path: Path) -> None:
         "data": data,
         "parameters": {"mllib": mllib, "output": {"measure": ["acc", "f1", "cmdiag"]}},
     }
+    further = {"parameters": {"mllib": {"solver": {"iterations": 4}, "resume": True}}}
     job = "/train?service=x&job=1"
     history = "parameters.output.measure_hist=true"
     for method, path, asked, code in (
@@ -81,7 +83,7 @@ async def test_answers_about_trainings_fit(http: Http, tmp_path: Path) -> None:
         ("GET", job, None, 200),
         ("GET", f"{job}&timeout=100&{history}", None, 200),
         ("GET", job, None, 404),
-        ("PUT", "/train", {**train, "async": False}, 201),
+        ("PUT", "/train", merged(train, {"async": False, **further}), 201),
         ("DELETE", job, None, 404),
         ("POST", "/train", {**train, "data": []}, 400),
     ):
