@@ -126,6 +126,7 @@ def test_a_training_that_is_waited_for_gives_its_report(
     assert 0 <= report["measure"]["acc"] <= 1
 
 
+@pytest.mark.timeout(300)
 def test_a_training_in_the_background_is_followed_and_cancelled(
     service: Service, digits: tuple[Path, Path]
 ) -> None:

@@ -104,9 +104,7 @@ class EchoHost:
     def stats(self, name: str) -> Json:
         return {}
 
-    async def start_job(
-        self, number: int, request: TrainRequest, *, resume: bool
-    ) -> JobRecord:
+    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
         raise ParameterError("this host does not train")
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:

@@ -55,9 +55,7 @@ async def test_the_same_creation_again_gets_the_first_answer(plane: Plane) -> No
         ("reply_to", plane.topics.replies(api.id).encode()),
     ]
     for _ in range(2):
-        await plane.producer.send_and_wait(
-            plane.topics.control, value, b"x", headers=asked
-        )
+        await plane.producer.send_and_wait(plane.topics.control, value, b"x", headers=asked)
     replies = await plane.read(plane.topics.replies(api.id), 2)
     assert [body(reply)["status"]["code"] for reply in replies] == [201, 201]
 

@@ -13,7 +13,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from ddstream.api.envelope import Answer
 from ddstream.api.predict import Call, PredictRequest
 from ddstream.errors import InputError, ParameterError, ServiceNotFound, TimedOut
-from tests.kafka.echo import EchoHost, echo
+from tests.kafka.echo import EchoHost, Respond, echo
 from tests.kafka.plane import ECHO, Plane, body, eventually, headers, uris
 
 JPEG = {"content-type": b"image/jpeg"}
@@ -178,9 +178,16 @@ async def test_a_reply_topic_that_may_not_be_used_is_1006_on_results(
 
 async def test_two_workers_share_the_partitions_of_one_service(plane: Plane) -> None:
     first, second = EchoHost(), EchoHost()
-    seen: list[set[str]] = [set(), set()]
-    first.respond = lambda call: (seen[0].update(call.uris), echo(call))[1]
-    second.respond = lambda call: (seen[1].update(call.uris), echo(call))[1]
+    seen: list[list[Call]] = [[], []]
+
+    def noting(calls: list[Call]) -> Respond:
+        def respond(call: Call) -> None:
+            calls.append(call)
+            echo(call)
+
+        return respond
+
+    first.respond, second.respond = noting(seen[0]), noting(seen[1])
     await plane.worker(first)
     await (await plane.bridge()).create_service("x", ECHO)
     await plane.worker(second)

@@ -71,6 +71,7 @@ async def test_a_program_creates_predicts_and_deletes(dd: DD, tmp_path: Path) ->
     assert list((tmp_path / "model").iterdir()) == []
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.promise("python.client", "train.blocking", "train.report")
 async def test_a_program_trains_waits_follows_and_stops(dd: DD, tmp_path: Path) -> None:
     data = [str(folder) for folder in write_digits(tmp_path, train=4, test=1)]

@@ -80,7 +80,6 @@ async def test_requests_of_the_document_fit_their_schemas() -> None:
     assert not Draft202012Validator(schema).is_valid(wrong)
 
 
-@pytest.mark.promise("predict.data")
 async def test_real_answers_fit_the_description(http: Http) -> None:
     letters = {"service": "letters", "data": ["ab"]}
     blocking = {**letters, "async": False}

@@ -65,6 +65,8 @@ async def test_answers_about_services_and_predictions_fit(http: Http, tmp_path: 
         check(method, route, code, answer.json)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.promise("info.status", "train.get.job")
 async def test_answers_about_trainings_fit(http: Http, tmp_path: Path) -> None:
     data = [str(folder) for folder in write_digits(tmp_path, train=4, test=1)]
     await http("PUT", "/services/x", definition(tmp_path / "model", {"nclasses": 10}))
@@ -90,3 +92,36 @@ async def test_answers_about_trainings_fit(http: Http, tmp_path: Path) -> None:
         answer = await http(method, path, asked)
         assert answer.status == code, (method, path, answer.content)
         check(method, "/train", code, answer.json)
+        if (method, code) == ("POST", 201):
+            await check_info(http)
+
+
+async def check_info(http: Http) -> None:
+    """Jobs are told when they are asked for."""
+    (plain,) = (await http("GET", "/info")).json["head"]["services"]
+    assert "jobs" not in plain
+    told = await http("GET", "/info?status=true")
+    check("GET", "/info", 200, told.json)
+    (service,) = told.json["head"]["services"]
+    assert [(job["job"], job["status"]) for job in service["jobs"]] == [(1, "running")]
+    assert service["training"] is True
+
+
+@pytest.mark.promise("services.type", "services.model")
+async def test_the_type_of_a_service_decides_between_classes_and_values(
+    http: Http, tmp_path: Path
+) -> None:
+    _, test = write_digits(tmp_path, train=1, test=1)
+    image = str(next(test.glob("*/*.png")))
+    found = {}
+    for kind in ("supervised", "unsupervised"):
+        body = definition(tmp_path / kind, {"nclasses": 10}) | {"type": kind}
+        assert (await http("PUT", f"/services/{kind}", body)).status == 201
+        assert (tmp_path / kind / "config.json").exists()
+        answer = await http("POST", "/predict", {"service": kind, "data": [image]})
+        check("POST", "/predict", 200, answer.json)
+        (found[kind],) = answer.json["body"]["predictions"]
+        assert (await http("GET", f"/services/{kind}")).json["body"]["type"] == kind
+    assert len(found["supervised"]["classes"]) == 1
+    assert found["unsupervised"]["classes"] == []
+    assert len(found["unsupervised"]["vals"]) > 0

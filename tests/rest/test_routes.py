@@ -19,7 +19,6 @@ async def test_put_and_post_create_a_service_alike(http: Http, method: str) -> N
     assert (await http("GET", "/services/letters")).json["body"]["name"] == "letters"
 
 
-@pytest.mark.promise("services.mllib", "services.type", "services.description", "services.model")
 async def test_a_service_tells_what_it_was_created_with(http: Http) -> None:
     await http("PUT", "/services/letters", {**SERVICE, "type": "unsupervised"})
     body = (await http("GET", "/services/letters")).json["body"]
@@ -36,7 +35,6 @@ async def test_a_service_tells_what_it_was_created_with(http: Http) -> None:
     assert (body["type"], body["description"]) == ("supervised", "")
 
 
-@pytest.mark.promise("info.status")
 async def test_info_tells_jobs_only_when_asked(http: Http, letters: str) -> None:
     await http("POST", "/train", {"service": letters, "data": ["x"]})
     plain = await http("GET", "/info")
@@ -122,7 +120,6 @@ async def test_a_name_that_is_taken_comes_before_a_broken_body(http: Http, lette
     assert (broken.status, "dd_code" in broken.json["status"]) == (400, False)
 
 
-@pytest.mark.promise("services.delete.clear")
 async def test_an_unknown_way_to_clear_is_refused(http: Http, letters: str) -> None:
     refused = await http("DELETE", "/services/letters?clear=everything")
     assert refused.status == 400
@@ -131,7 +128,6 @@ async def test_an_unknown_way_to_clear_is_refused(http: Http, letters: str) -> N
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-@pytest.mark.promise("predict.service", "predict.data")
 async def test_put_and_post_predict_alike(http: Http, letters: str, method: str) -> None:
     body = {"service": "Letters", "data": ["ab", "ab", "c"], "parameters": {"output": {"best": 2}}}
     answer = await http(method, "/predict", body)
