@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from ddstream.engine import Engine
+from ddstream.engine.engine import Engine
 from ddstream.outputs.sinks import LOOPBACK, Sinks
 from ddstream.rest.app import app as rest_app
 from ddstream.rest.probes import probes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ddstream.api.face import Face, Service
-from ddstream.api.failures import CapabilityError, DeepDetectError
-from ddstream.api.training_job import TrainingJob
+from ddstream.face.face import Face, Service
+from ddstream.face.failures import CapabilityError, DeepDetectError
+from ddstream.face.training_job import TrainingJob
 from ddstream.rest.client import HttpApi
 
 __all__ = ["CapabilityError", "Client", "DeepDetectError", "Service", "TrainingJob"]

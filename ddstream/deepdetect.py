@@ -8,11 +8,11 @@ from functools import partial
 from importlib import metadata
 
 from ddstream.api.envelope import Json
-from ddstream.api.face import Face, Service
-from ddstream.api.failures import CapabilityError, DeepDetectError
 from ddstream.api.protocol import Api
-from ddstream.api.training_job import TrainingJob
 from ddstream.engine.engine import Engine
+from ddstream.face.face import Face, Service
+from ddstream.face.failures import CapabilityError, DeepDetectError
+from ddstream.face.training_job import TrainingJob
 from ddstream.outputs.sinks import ANY_HOST, Sinks
 from ddstream.roots import ANYWHERE
 from ddstream.settings import Settings

@@ -1,5 +1,1 @@
 """The engine: everything that has a life. It knows no transport."""
-
-from ddstream.engine.engine import Engine
-
-__all__ = ["Engine"]

@@ -13,7 +13,7 @@ from ddstream.api.envelope import Answer, Json, warned
 from ddstream.api.job import JobChange, JobRecord
 from ddstream.api.predict import Call, PredictRequest
 from ddstream.api.protocol import Capacity
-from ddstream.api.service import ServiceDefinition, described, service_name
+from ddstream.api.service import ServiceDefinition, clear_mode, described, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.connectors.fetch import Fetcher
 from ddstream.connectors.protocol import Limits
@@ -105,9 +105,7 @@ class Engine:
 
     async def delete_service(self, name: str, clear: str = "mem") -> Answer:
         """See Api."""
-        if service_name(name) not in self._services:
-            raise ServiceNotFound
-        await self.unload(name, clear)
+        await self.unload(name, clear_mode(clear))
         return Answer()
 
     async def predict(self, request: PredictRequest) -> Answer:

@@ -74,6 +74,8 @@ def library(mllib: str) -> BackendType:
         raise UnknownLibrary
     try:
         return BACKENDS.load(mllib)
+    except ModuleNotFoundError:
+        raise  # a fault of our own: 1007 says so
     except ImportError as error:
         raise UnknownLibrary(str(error)) from error
 

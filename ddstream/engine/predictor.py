@@ -17,7 +17,7 @@ from ddstream.engine.pipeline import Errand, Pipeline
 from ddstream.engine.service import Service
 from ddstream.engine.work import Work, too_late
 from ddstream.errors import DDError, InputError, NoData, fault
-from ddstream.outputs.deliver import deliver, wants_delivery
+from ddstream.outputs.deliver import check_delivery, deliver, wants_delivery
 from ddstream.outputs.sinks import Sinks
 from ddstream.settings import Settings
 
@@ -69,6 +69,8 @@ class Predictor:
             raise NoData
         errand = service.errand(call)
         work = errand.work
+        if wants_delivery(work.plan.output):
+            check_delivery(work.plan.output, self._sinks)
         if work.late:
             raise too_late()
         if not call.nbytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,13 @@ from ddstream.engine.jobs import Jobs
 from ddstream.engine.loading import library
 from ddstream.engine.service import Service
 from ddstream.engine.training import TrainingSpec
-from ddstream.errors import InputError, NoData, ParameterError, TrainPredictConflict
+from ddstream.errors import (
+    InputError,
+    NoData,
+    ParameterError,
+    ServiceNotFound,
+    TrainPredictConflict,
+)
 from ddstream.repository import REQUEST
 from ddstream.roots import OutsideRoots
 
@@ -61,8 +68,7 @@ class Trainings:
     async def train(self, request: TrainRequest) -> Answer:
         """`POST /train`: start, and wait for the end if the call is blocking."""
         service = self._service(request.service)
-        record = JobRecord(service.name, self._jobs.next_number(service.name))
-        record, warnings = await self._start(record, request, resume=False)
+        record, warnings = await self._start(None, request, resume=False)
         if request.asynchronous:
             return started_answer(record, warnings)
         try:
@@ -92,8 +98,7 @@ class Trainings:
 
     async def start(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
         """Start a job whose number somebody else gives."""
-        name = self._service(request.service).name
-        record, _ = await self._start(JobRecord(name, number), request, resume=resume)
+        record, _ = await self._start(number, request, resume=resume)
         return record
 
     def stop(self, service: str, number: int, *, force: bool) -> None:
@@ -118,12 +123,15 @@ class Trainings:
             raise TrainPredictConflict
 
     async def _start(
-        self, record: JobRecord, request: TrainRequest, *, resume: bool
+        self, number: int | None, request: TrainRequest, *, resume: bool
     ) -> tuple[JobRecord, list[str]]:
         service = self._service(request.service)
-        spec, warnings = await asyncio.to_thread(
-            self._spec, service, record.number, request, resume
-        )
+        spec, warnings = await asyncio.to_thread(self._spec, service, request, resume)
+        # From here to the start nothing waits: the service is still there, the number still free.
+        if self._service(service.name) is not service:
+            raise ServiceNotFound
+        number = number or self._jobs.next_number(service.name)
+        spec = replace(spec, number=number)
         about = {
             "mltype": service.backend.mltype,
             "sname": service.name,
@@ -131,13 +139,13 @@ class Trainings:
             "model": {"repository": spec.repository},
         }
         raw = request.model_dump(by_alias=True)
-        record = record.evolve(about=about, request=raw, warnings=warnings)
+        record = JobRecord(service.name, number, about=about, request=raw, warnings=warnings)
         self._jobs.start(record, spec)
         await asyncio.to_thread(service.repository.keep_request, REQUEST, raw)
         return record, warnings
 
     def _spec(
-        self, service: Service, number: int, request: TrainRequest, resume: bool
+        self, service: Service, request: TrainRequest, resume: bool
     ) -> tuple[TrainingSpec, list[str]]:
         """What the training is made of. Raises DDError for what can be refused at once."""
         if not request.data:
@@ -153,7 +161,7 @@ class Trainings:
         root = str(parameters.input.get("root_folder") or "")
         spec = TrainingSpec(
             service=service.name,
-            number=number,
+            number=0,
             library=service.definition.mllib,
             repository=str(service.repository.path),
             data=[self._path(element, root) for element in request.data],

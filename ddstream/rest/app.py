@@ -11,6 +11,7 @@ from ddstream.api.protocol import Api
 from ddstream.rest.handlers import Verbs
 from ddstream.rest.middleware import edge
 from ddstream.rest.openapi import describe
+from ddstream.rest.probes import Probes
 from ddstream.rest.reply import respond
 from ddstream.settings import Settings
 
@@ -20,7 +21,8 @@ def app(api: Api, settings: Settings) -> web.Application:
     application = web.Application(
         client_max_size=settings.max_request_bytes, middlewares=[edge(settings.allow_origin)]
     )
-    application.add_routes([*Verbs(api, settings.max_request_bytes).routes(), *_documentation()])
+    verbs, operator = Verbs(api, settings.max_request_bytes), Probes(api.health)
+    application.add_routes([*verbs.routes(), *operator.routes(), *_documentation()])
     return application
 
 

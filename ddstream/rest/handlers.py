@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ddstream.api.envelope import Answer
 from ddstream.api.incoming import loads
@@ -18,7 +17,7 @@ from ddstream.api.service import ServiceDefinition, clear_mode, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.errors import BadRequest, ServiceExists, ServiceNotFound
 from ddstream.rest.query import boolean, query_json, unread
-from ddstream.rest.reply import answered, json_response, respond, too_large
+from ddstream.rest.reply import answered, too_large
 
 P = TypeVar("P", bound=ParameterObject)
 
@@ -27,7 +26,7 @@ _LONG = 1 << 20
 
 
 class Verbs:
-    """The eight verbs of an Api, and what an operator asks a process."""
+    """The eight verbs of an Api over HTTP."""
 
     def __init__(self, api: Api, max_bytes: int) -> None:
         self._api = api
@@ -44,9 +43,6 @@ class Verbs:
             web.get("/train", self.get_job),
             web.delete("/train", self.delete_job),
             *_written("/predict", self.predict),
-            web.get("/livez", self.livez),
-            web.get("/readyz", self.readyz),
-            web.get("/metrics", self.metrics),
         ]
 
     async def info(self, request: web.Request) -> web.Response:
@@ -102,19 +98,6 @@ class Verbs:
         """POST /predict."""
         asked = await self._body(request, PredictRequest)
         return answered(request, _noting(await self._api.predict(asked), _unknown(asked)))
-
-    async def livez(self, request: web.Request) -> web.Response:
-        """GET /livez: the process answers."""
-        return json_response(200, {"live": True})
-
-    async def readyz(self, request: web.Request) -> web.Response:
-        """GET /readyz: whether requests can be served, and why not."""
-        reasons = list(await self._api.health())
-        return json_response(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        """GET /metrics, for Prometheus."""
-        return respond(200, generate_latest(), CONTENT_TYPE_LATEST)
 
     async def _exists(self, name: str) -> bool:
         try:

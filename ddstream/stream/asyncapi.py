@@ -53,6 +53,9 @@ def asyncapi() -> dict[str, Any]:
     for kind, spec in specs().items():
         if _address(spec) not in declared:
             channels[kind] = _channel(spec)
+    # FastStream lists its subscribers in the order of a set.
+    for part in ("channels", "operations"):
+        document[part] = {name: document[part][name] for name in sorted(document[part])}
     return document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -140,3 +140,16 @@ async def topic_exists(client: Any, topics: Iterable[str]) -> bool:
     """Whether all of `topics` are in the cluster's metadata now; never waits for them to appear."""
     metadata = await client.fetch_all_metadata()
     return set(topics) <= set(metadata.topics(exclude_internal_topics=False))
+
+
+async def persist(step: Callable[[], Awaitable[Any]]) -> None:
+    """Do a step of starting; while the broker is away, try again with back-off."""
+    delay = 0.2
+    while True:
+        try:
+            await step()
+            return
+        except TRANSIENT as error:
+            log.warning("starting: %s; trying again", error)
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)

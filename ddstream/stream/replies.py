@@ -6,7 +6,9 @@ import asyncio
 import logging
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,6 +24,23 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1.0
 """How much longer a caller waits than the deadline that the worker was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to come, and the headers that ask for it."""
+
+    headers: Headers
+    future: asyncio.Future[Answer]
+    deadline: float
+
+    async def wait(self) -> Answer:
+        """The answer. Raises what it carries, or TimedOut."""
+        try:
+            async with asyncio.timeout(max(0.0, self.deadline - time.time()) + GRACE_SECONDS):
+                return await self.future
+        except TimeoutError as error:
+            raise TimedOut("no answer came before the request's timeout") from error
 
 
 class Replies:
@@ -46,8 +65,9 @@ class Replies:
         await self._background.cancel()
         self.fail("the bridge is stopping")
 
-    def open(self, deadline: float) -> tuple[str, asyncio.Future[Answer], Headers]:
-        """A new correlation id, its answer to come, and the headers that ask for it."""
+    @contextmanager
+    def open(self, deadline: float) -> Iterator[Reply]:
+        """A new correlation id whose answer can be waited for until the end of `with`."""
         correlation = secrets.token_hex(12)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[correlation] = future
@@ -56,23 +76,10 @@ class Replies:
             (messages.REPLY_TO, self.topic.encode()),
             (messages.DEADLINE, b"%d" % int(deadline * 1000)),
         )
-        return correlation, future, headers
-
-    async def wait(
-        self, correlation: str, future: asyncio.Future[Answer], deadline: float
-    ) -> Answer:
-        """The answer. Raises what it carries, or TimedOut."""
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.time()) + GRACE_SECONDS):
-                return await future
-        except TimeoutError as error:
-            raise TimedOut("no answer came before the request's timeout") from error
+            yield Reply(headers, future, deadline)
         finally:
-            self._waiting.pop(correlation, None)
-
-    def forget(self, correlation: str) -> None:
-        """Nobody waits for this one: its request was not written."""
-        self._waiting.pop(correlation, None)
+            del self._waiting[correlation]
 
     def fail(self, why: str) -> None:
         """Answer everybody who waits with 504."""

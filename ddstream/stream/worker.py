@@ -19,7 +19,7 @@ from ddstream.background import Background
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
 from ddstream.stream.admin import ensure_topics
-from ddstream.stream.connection import TRANSIENT, Connection
+from ddstream.stream.connection import Connection, persist
 from ddstream.stream.control import ControlPlane
 from ddstream.stream.hosted import Hosted
 from ddstream.stream.predict import LoopParts
@@ -83,9 +83,9 @@ class Worker:
     async def _start(self) -> None:
         await self._connection.wait()
         self._problem = "starting: making topics"
-        await self._retry(lambda: ensure_topics(self._connection, self._topics.fixed()))
+        await persist(lambda: ensure_topics(self._connection, self._topics.fixed()))
         producer = self._connection.producer(headroom=1 << 16)
-        await self._retry(producer.start)
+        await persist(producer.start)
         self._writer = Writer(producer, self._topics)
         parts = LoopParts(self._connection, self._topics, self._host, producer, Versions())
         self._hosted = Hosted(parts, self._writer, self._news.set)
@@ -102,7 +102,7 @@ class Worker:
         self._trainings.start()
         handles = {"control": self._on_control, "train": self._trainings.handle}
         self._control = ControlPlane(self._connection, self._topics, handles, self._trainings)
-        await self._retry(self._control.start)
+        await persist(self._control.start)
         self._background.spawn(self._beat())
         self._problem = ""
         log.info("worker %s serves %s", self.id, self._connection.settings.bootstrap)
@@ -162,14 +162,3 @@ class Worker:
                     await self._news.wait()
             except TimeoutError:
                 continue
-
-    async def _retry(self, step: Any) -> None:
-        delay = 0.2
-        while True:
-            try:
-                await step()
-                return
-            except TRANSIENT as error:
-                log.warning("starting: %s; trying again", error)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)

@@ -10,7 +10,7 @@ from typing import Any
 from ddstream.api.job import JobChange
 from ddstream.api.service import ServiceDefinition
 from ddstream.api.train import TrainRequest
-from ddstream.engine import Engine
+from ddstream.engine.engine import Engine
 from ddstream.settings import Settings
 from examples.digits.scans import write_scans
 from tests.bench import bare

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from ddstream.api.protocol import Api
-from ddstream.engine import Engine
+from ddstream.engine.engine import Engine
 from ddstream.rest.app import app
 from ddstream.rest.client import HttpApi
 from ddstream.rest.server import Server

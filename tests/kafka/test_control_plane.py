@@ -16,6 +16,7 @@ from ddstream.settings import Settings
 from ddstream.stream.admin import apply_config, differences, ensure_topics
 from ddstream.stream.client import KafkaApi
 from ddstream.stream.connection import Connection
+from ddstream.stream.topics import NewTopic
 from ddstream.stream.worker import Worker
 from tests.kafka.echo import EchoHost
 from tests.kafka.plane import ECHO, Plane, body, eventually, headers
@@ -179,4 +180,9 @@ async def test_topics_apply_mends_what_diff_shows(plane: Plane) -> None:
     wanted = type(plane.topics)(changed).fixed()
     assert any("max.message.bytes" in line for line in await differences(plane.connection, wanted))
     await apply_config(plane.connection, wanted)
-    assert await differences(plane.connection, wanted) == []
+    await eventually(lambda: _as_wanted(plane, wanted))
+
+
+async def _as_wanted(plane: Plane, wanted: list[NewTopic]) -> bool:
+    # A broker takes a moment to show a configuration that it has accepted.
+    return await differences(plane.connection, wanted) == []

@@ -299,7 +299,7 @@ async def test_requests_left_at_a_deletion_are_answered_with_1002(plane: Plane) 
 
 
 async def _gone(api: object) -> bool:
-    rows = api._services.rows  # type: ignore[attr-defined]
+    rows = api._bridge.services.rows  # type: ignore[attr-defined]
     return "x" not in rows
 
 

@@ -52,7 +52,7 @@ async def loaded(plane: Plane, workers: int) -> bool:
     """Whether so many workers serve the service, by their heartbeats."""
     beats = await plane.read(plane.topics.workers, 1)
     last = {beat.key: body(beat)["services"] for beat in beats if beat.value}
-    return sum("x" in s and s["x"]["state"] == "loaded" for s in last.values()) >= workers
+    return len([s for s in last.values() if s.get("x", {}).get("state") == "loaded"]) >= workers
 
 
 @pytest.mark.timeout(240)

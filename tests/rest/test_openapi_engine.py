@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from ddstream.api.parameters import merged
-from ddstream.engine import Engine
+from ddstream.engine.engine import Engine
 from ddstream.rest.app import app
 from ddstream.rest.server import Server
 from ddstream.settings import Settings

@@ -11,14 +11,14 @@ from typing import Any, Literal, Self, TypeVar, overload
 import orjson
 
 from ddstream.api.envelope import Answer, Json, dumps
-from ddstream.api.failures import failures
-from ddstream.api.loop_thread import LoopThread, Opening
 from ddstream.api.parameters import envelope
 from ddstream.api.predict import PredictRequest
 from ddstream.api.protocol import Api
 from ddstream.api.service import ServiceDefinition, clear_mode
 from ddstream.api.train import TrainRequest
-from ddstream.api.training_job import TrainingJob
+from ddstream.face.failures import failures
+from ddstream.face.loop_thread import LoopThread, Opening
+from ddstream.face.training_job import TrainingJob
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The synchronous face: the same Python objects over any Api."""
