@@ -26,7 +26,7 @@ def passed(module: nn.Module, devices: int = 1, layer: str = "", images: int = 5
 def test_a_batch_is_shared_out_among_devices_in_order(images: int) -> None:
     model = TinyNet()
     shared = passed(model, devices=3, images=images)
-    np.testing.assert_allclose(shared, passed(model, images=images), rtol=1e-5)
+    np.testing.assert_allclose(shared, passed(model, images=images), rtol=1e-4, atol=1e-4)
 
 
 class Answering(nn.Module):
