@@ -24,10 +24,10 @@ from ddstream.rest.probes import probes
 from ddstream.rest.server import Server
 from ddstream.settings import Settings, bootstrap_is_given
 from ddstream.stream.admin import apply_config, differences, ensure_topics
-from ddstream.stream.broker import BrokerFailedError, LocalBroker, kafka_down, kafka_up
 from ddstream.stream.client import KafkaApi
 from ddstream.stream.connection import Connection
-from ddstream.stream.kafka_home import KafkaMissingError, KafkaSources, find_kafka
+from ddstream.stream.local.broker import BrokerFailedError, LocalBroker, kafka_down, kafka_up
+from ddstream.stream.local.home import KafkaMissingError, KafkaSources, find_kafka
 from ddstream.stream.sink import KafkaSink
 from ddstream.stream.topics import Topics
 from ddstream.stream.worker import Worker

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ddstream.settings import Settings
-from ddstream.stream.broker import BrokerOptions, LocalBroker
-from ddstream.stream.kafka_home import KafkaProgram, KafkaSources, find_kafka
+from ddstream.stream.local.broker import BrokerOptions, LocalBroker
+from ddstream.stream.local.home import KafkaProgram, KafkaSources, find_kafka
 
 pytest_plugins = ["tests.contracts.plugin"]
 

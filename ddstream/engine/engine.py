@@ -15,6 +15,8 @@ from ddstream.api.predict import Call, PredictRequest
 from ddstream.api.protocol import Capacity
 from ddstream.api.service import ServiceDefinition, clear_mode, described, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
+from ddstream.backends import Backend
+from ddstream.background import Background
 from ddstream.connectors.fetch import Fetcher
 from ddstream.connectors.protocol import Limits
 from ddstream.engine.loading import load_service
@@ -52,6 +54,7 @@ class Engine:
         self._sinks = sinks
         self._services: dict[str, Service] = {}
         self._loading: set[str] = set()
+        self._background = Background()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -79,6 +82,7 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+        await self._background.finish()
         for service in self._services.values():
             await asyncio.to_thread(service.stop)
         self._services.clear()
@@ -177,7 +181,7 @@ class Engine:
         fresh = await asyncio.to_thread(
             load_service, service.name, definition, self._limits, create=False
         )
-        service.replace(fresh.backend)
+        self._background.spawn(self._retire(service.replace(fresh.backend)))
         return service.describe()
 
     def submit(self, calls: Sequence[Call]) -> None:
@@ -230,6 +234,11 @@ class Engine:
         if not jobs:
             body.pop("jobs")
         return body
+
+    async def _retire(self, backend: Backend) -> None:
+        """Free a backend when the calls that were planned with it are answered."""
+        await self._predictor.released(backend)
+        await asyncio.to_thread(backend.close)
 
     async def _retrained(self, name: str) -> None:
         if name in self._services:

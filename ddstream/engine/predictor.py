@@ -10,6 +10,7 @@ from typing import Self
 from ddstream.api.envelope import Answer, Json
 from ddstream.api.predict import Call
 from ddstream.api.protocol import Capacity
+from ddstream.backends import Backend
 from ddstream.background import Background
 from ddstream.connectors.fetch import Fetcher
 from ddstream.data import Datum
@@ -55,6 +56,12 @@ class Predictor:
     async def drain(self, service: Service) -> None:
         """Return when no call of the service is in flight."""
         while any(owner is service for owner in self._services.values()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def released(self, backend: Backend) -> None:
+        """Return when no call in flight was planned with this backend."""
+        while any(work.plan.backend is backend for work in self._services):
             self._changed.clear()
             await self._changed.wait()
 

@@ -104,10 +104,12 @@ class Service:
             self._lane.close()
         self.backend.close()
 
-    def replace(self, backend: Backend) -> None:
-        """Serve new calls with another backend; calls that are planned keep the old one."""
-        self.backend = backend
+    def replace(self, backend: Backend) -> Backend:
+        """Serve new calls with another backend; calls that are planned keep the old one, which
+        is returned."""
+        old, self.backend = self.backend, backend
         self._plans.clear()
+        return old
 
     def plan(self, parameters: Parameters) -> Plan:
         """How a call with such parameters is done. Raises DDError for a bad parameter."""

@@ -10,14 +10,13 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
-import pybase64
 from yarl import URL
 
 from ddstream.api.envelope import JSON, Answer, Json, Relay, dumps
 from ddstream.api.predict import PredictRequest
 from ddstream.api.service import ServiceDefinition, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
-from ddstream.connectors.encode import encode_png
+from ddstream.connectors.encode import request_body
 from ddstream.errors import InternalError, TimedOut, Unavailable, from_status
 
 
@@ -60,9 +59,9 @@ class HttpApi:
     async def predict(self, request: PredictRequest) -> Answer:
         """See Api."""
         if all(isinstance(element, str) for element in request.data):
-            body = _predict_body(request)
+            body = request_body(request)
         else:
-            body = await asyncio.to_thread(_predict_body, request)
+            body = await asyncio.to_thread(request_body, request)
         code, content, kind = await self._exchange("POST", "/predict", body=body)
         if request.parameters.output.get("network") and not _is_error(code, content, kind):
             return Answer(code, relay=Relay(code, content, kind))
@@ -129,18 +128,6 @@ def _flat(members: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif value is not None:
             query[prefix + name] = str(value)
     return query
-
-
-def _predict_body(request: PredictRequest) -> bytes:
-    members: Json = request.model_dump(by_alias=True, exclude_unset=True)
-    return dumps({**members, "data": [_element(element) for element in request.data]})
-
-
-def _element(element: Any) -> str:
-    if isinstance(element, str):
-        return element
-    content = element if isinstance(element, bytes) else encode_png(element)
-    return pybase64.b64encode(content).decode("ascii")
 
 
 def _document(content: bytes, kind: str) -> Json | None:

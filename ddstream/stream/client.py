@@ -116,7 +116,10 @@ class KafkaApi:
         record = self._record(request.service)
         if not request.data:
             raise NoData
-        value = request_body(request)
+        if all(isinstance(element, str) for element in request.data):
+            value = request_body(request)
+        else:
+            value = await asyncio.to_thread(request_body, request)
         if len(value) > (limit := self._bridge.settings.max_request_bytes):
             raise TooLarge(f"the request has {len(value)} bytes, the limit is {limit}")
         version = ((messages.VERSION, b"%d" % record.version),)

@@ -62,6 +62,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._known_replies: set[str] = set()
         self._gone = False
         self._stopping = asyncio.Event()
+        self._started = asyncio.Event()
         self._progress = asyncio.Event()
         self._last_commit = time.monotonic()
 
@@ -77,12 +78,14 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 consumer.subscribe([self.topic], listener=self)
                 await consumer.start()
+                self._started.set()
                 await self._consume(consumer)
             except TRANSIENT as error:
                 self.problem = f"the consumer of {self.topic} failed: {error}"
                 log.warning("%s; starting it again", self.problem)
                 await asyncio.sleep(0.5)
             finally:
+                self._started.clear()
                 await self._leave(consumer)
 
     def stop(self) -> None:
@@ -285,7 +288,8 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 log.error("%s", self.problem)
 
     async def ends(self) -> dict[TopicPartition, int]:
-        """The end offset of every partition of the topic."""
+        """The end offset of every partition of the topic; waits until the consumer runs."""
+        await self._started.wait()
         numbers = await self._parts.producer.partitions_for(self.topic)
         tps = [TopicPartition(self.topic, number) for number in numbers]
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(tps)
@@ -293,6 +297,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def caught_up(self) -> bool:
         """Every record of the assigned partitions that was there has been answered."""
+        await self._started.wait()
         if self.unanswered:
             return False
         for tp in self._consumer.assignment():

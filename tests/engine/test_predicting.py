@@ -111,8 +111,8 @@ async def test_callers_are_batched_while_a_pass_runs(engine: Engine, tmp_path: P
     ProbeBackend.go.set()
     await asyncio.gather(*calls)
     assert sum(ProbeBackend.sizes) == 33
-    assert max(ProbeBackend.sizes) == 8
-    assert len(ProbeBackend.sizes) <= 12
+    assert 1 < max(ProbeBackend.sizes) <= 8
+    assert len(ProbeBackend.sizes) < 33
 
 
 @pytest.mark.promise("services.torch.concurrent_predict", "predict.torch.concurrent_predict")

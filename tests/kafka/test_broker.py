@@ -16,16 +16,16 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from ddstream.stream.broker import (
+from ddstream.stream.local.broker import (
     BrokerFailedError,
     BrokerOptions,
     LocalBroker,
     kafka_down,
     kafka_up,
 )
-from ddstream.stream.kafka_home import KafkaProgram, KafkaSources
-from ddstream.stream.kafka_process import pid_path, running_pid
-from ddstream.stream.kafka_properties import BrokerUser
+from ddstream.stream.local.home import KafkaProgram, KafkaSources
+from ddstream.stream.local.process import pid_path, running_pid
+from ddstream.stream.local.properties import BrokerUser
 
 SMALL = BrokerOptions(heap="256m")
 
@@ -56,7 +56,8 @@ def in_a_process(*arguments: object) -> subprocess.Popen[str]:
     """`kafka_up` with these arguments in a Python of its own, as the command line runs it."""
     code = (
         "import sys; from pathlib import Path; from ddstream.settings import Settings\n"
-        "from ddstream.stream.broker import kafka_up; from ddstream.stream.kafka_home import *\n"
+        "from ddstream.stream.local.broker import kafka_up\n"
+        "from ddstream.stream.local.home import KafkaSources\n"
         "kafka_up(KafkaSources.of(Settings()), Path(sys.argv[1]), 0, "
         "foreground=sys.argv[2] == 'foreground', announce=lambda text: print(text, flush=True))"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddstream.stream.kafka_home import (
+from ddstream.stream.local.home import (
     IMAGE,
     KafkaMissingError,
     KafkaProgram,

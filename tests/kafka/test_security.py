@@ -9,9 +9,9 @@ import pytest
 
 from ddstream.api.predict import PredictRequest
 from ddstream.settings import Settings
-from ddstream.stream.broker import BrokerOptions, LocalBroker
-from ddstream.stream.kafka_home import KafkaProgram
-from ddstream.stream.kafka_properties import BrokerUser
+from ddstream.stream.local.broker import BrokerOptions, LocalBroker
+from ddstream.stream.local.home import KafkaProgram
+from ddstream.stream.local.properties import BrokerUser
 from tests.kafka.echo import EchoHost
 from tests.kafka.plane import ECHO, Plane
 

@@ -112,7 +112,7 @@ class TorchBackend:
 
     def close(self) -> None:
         """Free the model's memory; nothing can be predicted any more."""
-        del self._prepared
+        self._prepared.free()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -36,6 +36,12 @@ class Prepared:
         """The model with every layer in its place."""
         return _kept(self._whole, (device, dtype), self._copy)
 
+    def free(self) -> None:
+        """Let go of the weights now: modules have cycles, which the collector finds much later."""
+        for module in (self.model.module, *self._fast.values(), *self._whole.values()):
+            for values in (*module.parameters(), *module.buffers()):
+                values.data = values.data.new_empty(0)
+
     def _folded(self, dtype: torch.dtype) -> nn.Module:
         if self.model.traced:
             return self._copy()

@@ -16,15 +16,15 @@ from typing import Any, Self
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from ddstream.stream.kafka_home import KafkaProgram, KafkaSources, find_kafka
-from ddstream.stream.kafka_process import (
+from ddstream.stream.local.home import KafkaProgram, KafkaSources, find_kafka
+from ddstream.stream.local.process import (
     STOPPED_BY_SIGNAL,
     end_process,
     pid_path,
     properties_path,
     running_pid,
 )
-from ddstream.stream.kafka_properties import (
+from ddstream.stream.local.properties import (
     BrokerUser,
     Ports,
     format_arguments,

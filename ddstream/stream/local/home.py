@@ -153,7 +153,7 @@ def _maven_environment() -> dict[str, str]:
 def find_pom() -> Path:
     """The list of jars: inside an installed package, else in the checkout."""
     here = Path(__file__).parent
-    for pom in (here / "pom.xml", here.parents[1] / "deploy" / "kafka" / "pom.xml"):
+    for pom in (here / "pom.xml", here.parents[2] / "deploy" / "kafka" / "pom.xml"):
         if pom.is_file():
             return pom
     raise KafkaMissingError("this installation of ddstream lacks its pom.xml")

@@ -1,0 +1,1 @@
+"""A local Apache Kafka: where its program comes from, its properties, its process."""
