@@ -90,7 +90,9 @@ class Connection:
             "enable_auto_commit": False,
             "max_partition_fetch_bytes": limit,
             "fetch_max_bytes": max(limit, 50 << 20),
-            "fetch_max_wait_ms": 500,
+            # A fetch in flight leaves out partitions whose records are not taken yet; what comes
+            # for them waits until it returns. At 500 ms a busy service lost half its throughput.
+            "fetch_max_wait_ms": 50,
             "metadata_max_age_ms": 30_000,
         }
 

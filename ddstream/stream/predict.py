@@ -114,7 +114,10 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                     break
                 self._take(poll.result())
                 self._hold()
-                await self._commit_if_due()
+                if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
+                    # Beside: taking must not wait for the coordinator.
+                    self._last_commit = time.monotonic()
+                    self._background.spawn(self._commit_beside())
         finally:
             stopping.cancel()
 
@@ -234,9 +237,11 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # -- commits and rebalances -----------------------------------------------------------
 
-    async def _commit_if_due(self) -> None:
-        if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
+    async def _commit_beside(self) -> None:
+        try:
             await self._commit()
+        except TRANSIENT as error:
+            log.warning("commit of %s: %s; the next one comes soon", self.topic, error)
 
     async def _commit(self) -> None:
         offsets = {

@@ -68,7 +68,10 @@ async def stream(
     sent: dict[str, float] = {}
     async with (
         AIOKafkaProducer(bootstrap_servers=bootstrap) as producer,
-        AIOKafkaConsumer(topics.results, bootstrap_servers=bootstrap) as consumer,
+        # A fetch that waits leaves out partitions whose records are not read yet: let it be short.
+        AIOKafkaConsumer(
+            topics.results, bootstrap_servers=bootstrap, fetch_max_wait_ms=50
+        ) as consumer,
     ):
 
         async def send() -> None:
