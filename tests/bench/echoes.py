@@ -48,7 +48,7 @@ async def bare(bootstrap: str, requests: str, results: str) -> None:
                         record.value,
                         record.key,
                         partition=record.partition,
-                        headers=record.headers,
+                        headers=list(record.headers),
                     )
                     written.append(await sent)
             await asyncio.gather(*written)
