@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ddstream.version import __version__
+
 if TYPE_CHECKING:
     from ddstream.deepdetect import DeepDetect
 
-__version__ = "0.1.0"
 __all__ = ["DeepDetect", "__version__"]
 
 

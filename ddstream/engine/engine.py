@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from ddstream import __version__
 from ddstream.api.envelope import Answer, Json, warned
 from ddstream.api.job import JobChange, JobRecord
 from ddstream.api.predict import Call, PredictRequest
@@ -27,6 +26,7 @@ from ddstream.errors import DDError, ServiceExists, ServiceNotFound, TooManyRequ
 from ddstream.outputs.sinks import Sinks
 from ddstream.roots import Roots
 from ddstream.settings import Settings
+from ddstream.version import __version__
 
 
 def info_head(services: list[Json]) -> Json:

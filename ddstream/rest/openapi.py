@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ddstream import __version__
 from ddstream.api import answers
 from ddstream.api.envelope import Json
 from ddstream.api.image import ImageInput
@@ -17,6 +16,7 @@ from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.api.train import TrainRequest
 from ddstream.errors import DDError
 from ddstream.rest.operations import OPERATIONS, Operation
+from ddstream.version import __version__
 
 _JSON = "application/json"
 _REFS = "#/components/schemas/"

@@ -12,13 +12,13 @@ from faststream.kafka import KafkaBroker
 from faststream.specification.asyncapi import AsyncAPI
 from pydantic import TypeAdapter
 
-from ddstream import __version__
 from ddstream.api.answers import PredictAnswer
 from ddstream.api.predict import PredictRequest
 from ddstream.api.stream import ControlCommand, JobRow, ServiceRecord, TrainCommand, WorkerRecord
 from ddstream.settings import Settings
 from ddstream.stream.control import declare
 from ddstream.stream.topics import Topics, TopicSpec, specs
+from ddstream.version import __version__
 
 SCHEMAS: Mapping[str, Any] = {
     "ControlCommand": ControlCommand,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from ddstream import __version__
 from ddstream.api.envelope import Answer, Json
 from ddstream.api.job import (
     History,
@@ -30,6 +29,7 @@ from ddstream.stream.bridge import Bridge
 from ddstream.stream.connection import Connection
 from ddstream.stream.stats import summed
 from ddstream.stream.trainings import job_key
+from ddstream.version import __version__
 
 log = logging.getLogger(__name__)
 
