@@ -17,9 +17,14 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 log = logging.getLogger(__name__)
+
+Severity = Literal["permanent", "transient", "fatal"]
+"""Permanent: the same again fails again. Transient: later it may succeed (out of memory, a sink
+that is down). Fatal: this process can no longer be trusted (a hung pass, a broken CUDA context),
+another one may succeed."""
 
 
 class DDError(Exception):
@@ -30,11 +35,17 @@ class DDError(Exception):
     dd_code: ClassVar[int | None] = None
     dd_msg: ClassVar[str] = ""
     """The fixed text of the code; `detail` follows it after a colon."""
+    severity: Severity = "permanent"
 
     def __init__(self, detail: str = "", *, head: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail or self.dd_msg or self.msg)
         self.detail = detail
         self.head = head
+
+    def graded(self, severity: Severity) -> Self:
+        """The same error, with what it means for whoever could try again."""
+        self.severity = severity
+        return self
 
     def status(self) -> dict[str, Any]:
         """The `status` object of the answer (contract 0.3)."""

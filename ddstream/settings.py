@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Partitions of a service's predict and results topics."""
     replication: int = Field(default=1, ge=1)
     """Replicas of each topic that is created."""
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """Delivery of the services that are created here, unless their definition says otherwise."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str | None = None

@@ -7,8 +7,34 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ddstream.api.parameters import ParameterObject
 from ddstream.api.service import Clear, ServiceDefinition
 from ddstream.api.train import TrainRequest
+
+Delivery = Literal["at_least_once", "exactly_once"]
+
+
+class StreamParameters(ParameterObject):
+    """`parameters.stream` of a creation: how the service behaves on Kafka (an addition)."""
+
+    delivery: Delivery | None = Field(
+        default=None, description="Absent: what the worker that creates it says."
+    )
+    max_age: float = Field(
+        default=0.0, ge=0, description="Seconds after which a request is answered 504; 0: never."
+    )
+    max_in_flight: int = Field(
+        default=512, ge=1, le=100_000, description="Most unanswered records of one partition."
+    )
+    retries: int = Field(
+        default=5, ge=0, le=100, description="How often a transient failure is tried again."
+    )
+    retry_backoff: float = Field(
+        default=0.5, gt=0, description="Seconds before the first retry; doubles, to 30 at most."
+    )
+    forward_timeout: float = Field(
+        default=60.0, gt=0, description="Seconds of one forward pass, then the worker ends."
+    )
 
 
 class Row(BaseModel):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.predict import OutputParameters
 from ddstream.api.service import ModelObject, Parameters, ServiceDefinition
+from ddstream.api.stream import StreamParameters
 from ddstream.backends import BACKENDS, RETIRED, BackendType
 from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS
@@ -37,7 +36,7 @@ def load_service(
         raise ParameterError(f"type {definition.type} is not supported by {definition.mllib}")
     if connector_name not in CONNECTORS or connector_name not in backend_type.connectors:
         raise ConnectorNotFound
-    _check_stream(definition.parameters.stream)
+    StreamParameters.parse(definition.parameters.stream, "parameters.stream", ParameterError)
     OutputParameters.parse(definition.parameters.output, "parameters.output", ParameterError)
     connector = CONNECTORS.load(connector_name)(definition.parameters.input, repository, limits)
     backend = backend_type(setup(definition, model, repository, connector.parameters))
@@ -99,9 +98,3 @@ def _below_roots(path: str, limits: Limits) -> Path:
         return limits.roots.resolve(path)
     except OutsideRoots as error:
         raise ParameterError(str(error)) from error
-
-
-def _check_stream(stream: Mapping[str, Any]) -> None:
-    delivery = stream.get("delivery", "at_least_once")
-    if delivery != "at_least_once":
-        raise ParameterError(f"parameters.stream.delivery {delivery!r} is not supported")

@@ -16,7 +16,7 @@ from ddstream.background import Background
 from ddstream.errors import TimedOut
 from ddstream.stream import messages
 from ddstream.stream.admin import delete_topic, ensure_topics
-from ddstream.stream.connection import TRANSIENT, Connection, persist
+from ddstream.stream.connection import TRANSIENT, Connection, persist, started, stopped
 from ddstream.stream.replies import Replies
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
@@ -116,8 +116,8 @@ class Bridge:
         await persist(lambda: ensure_topics(self._connection, topics))
         self._started.push_async_callback(self._remove_replies)
         producer = self._connection.producer()
-        self._started.push_async_callback(producer.stop)
-        await persist(producer.start)
+        self._started.push_async_callback(stopped, producer)
+        await persist(lambda: started(producer))
         self._writer = Writer(producer, self.topics)
         self._problem = "starting: reading tables"
         for table in (self.services, self.jobs, self.workers):

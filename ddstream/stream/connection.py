@@ -19,6 +19,8 @@ from ddstream.stream.topics import RECORD_OVERHEAD
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 15_000
+CANCEL_SECONDS = 5.0
+"""How long a client that is being started is waited for when nobody wants it any more."""
 TRANSIENT = (KafkaError, OSError, asyncio.TimeoutError)
 """What a broker that is away makes its clients raise."""
 
@@ -52,10 +54,10 @@ class Connection:
             **self._security,
         )
         try:
-            await admin.start()
+            await started(admin)
             yield admin
         finally:
-            await admin.close()
+            await stopped(admin)
 
     def producer(self, *, headroom: int = 0, **options: Any) -> AIOKafkaProducer:
         """An idempotent producer that waits for all replicas; not started."""
@@ -136,6 +138,46 @@ def _security(settings: Settings) -> dict[str, Any]:
             context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
         options["ssl_context"] = context
     return options
+
+
+async def started(client: Any) -> None:
+    """Start a client of aiokafka. Raises what its start raises.
+
+    If the caller is cancelled meanwhile, the start may end first: cut short, it can leave a
+    connection that nobody knows and nobody closes.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=CANCEL_SECONDS)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
+
+
+async def stopped(client: Any) -> None:
+    """Stop a client of aiokafka, though the caller be cancelled meanwhile; never raises for what
+    its `stop` meets.
+
+    That `stop` gives up halfway when one of its tasks is cancelled before its first step, and
+    leaves the connections open: they are closed here in any case.
+    """
+    stopping = asyncio.ensure_future(_stop(client))
+    try:
+        await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        await asyncio.wait({stopping})
+        raise
+
+
+async def _stop(client: Any) -> None:
+    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    network = client.client if isinstance(client, AIOKafkaProducer) else client._client
+    for step in (stop, network.close):
+        outcome = await asyncio.gather(step(), return_exceptions=True)
+        if outcome[0] is not None:
+            log.debug("stopping a client of Kafka: %r", outcome[0])
 
 
 async def topic_exists(client: Any, topics: Iterable[str]) -> bool:

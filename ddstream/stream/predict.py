@@ -18,7 +18,7 @@ from ddstream.api.protocol import Host
 from ddstream.background import Background
 from ddstream.errors import DDError, ServiceNotFound
 from ddstream.stream import messages
-from ddstream.stream.connection import TRANSIENT, Connection, topic_exists
+from ddstream.stream.connection import TRANSIENT, Connection, started, stopped, topic_exists
 from ddstream.stream.partition import Partition, Slot
 from ddstream.stream.publisher import Publisher, refused_reply, reply_to
 from ddstream.stream.topics import Topics
@@ -77,7 +77,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer: AIOKafkaConsumer = consumer
             try:
                 consumer.subscribe([self.topic], listener=self)
-                await consumer.start()
+                await started(consumer)
                 self._started.set()
                 await self._consume(consumer)
             except TRANSIENT as error:
@@ -128,7 +128,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         except TRANSIENT as error:
             log.warning("last commit of %s: %s", self.topic, error)
         self._partitions.clear()
-        await consumer.stop()
+        await stopped(consumer)
 
     # -- taking ---------------------------------------------------------------------------
 

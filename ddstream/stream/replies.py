@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ddstream.api.envelope import Answer
 from ddstream.background import Background
 from ddstream.errors import DDError, InternalError, TimedOut, fault
 from ddstream.stream import messages
-from ddstream.stream.connection import TRANSIENT, Connection
+from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
 from ddstream.stream.messages import Headers
 
 log = logging.getLogger(__name__)
@@ -94,15 +94,14 @@ class Replies:
         while True:
             consumer = self._connection.consumer(fetch_max_wait_ms=200)
             try:
-                await consumer.start()
+                await started(consumer)
                 await self._read(consumer)
             except TRANSIENT as error:
                 self.problem = str(error)
                 log.warning("replies %s: %s; reading on", self.topic, error)
                 await asyncio.sleep(0.5)
             finally:
-                with suppress(*TRANSIENT):
-                    await consumer.stop()
+                await stopped(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         tp = TopicPartition(self.topic, 0)

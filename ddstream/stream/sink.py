@@ -8,7 +8,7 @@ from typing import Any
 from ddstream.api.envelope import JSON, Relay, dumps
 from ddstream.errors import ParameterError, SinkError
 from ddstream.stream import messages
-from ddstream.stream.connection import TRANSIENT, Connection, topic_exists
+from ddstream.stream.connection import TRANSIENT, Connection, started, stopped, topic_exists
 from ddstream.stream.topics import Topics
 
 
@@ -39,12 +39,12 @@ class KafkaSink:
     async def close(self) -> None:
         """Stop the producer, if there is one."""
         if self._producer is not None:
-            await self._producer.stop()
+            await stopped(self._producer)
 
     async def _started(self) -> Any:
         async with self._starting:
             if self._producer is None:
                 producer = self._connection.producer()
-                await producer.start()
+                await started(producer)
                 self._producer = producer
         return self._producer

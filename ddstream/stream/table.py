@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -13,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ddstream.api.envelope import Json
 from ddstream.background import Background
-from ddstream.stream.connection import TRANSIENT, Connection
+from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +55,14 @@ class Table:
         while True:
             consumer = self._connection.consumer()
             try:
-                await consumer.start()
+                await started(consumer)
                 await self._read(consumer)
             except TRANSIENT as error:
                 self.problem = str(error)
                 log.warning("table %s: %s; reading on", self.topic, error)
                 await asyncio.sleep(0.5)
             finally:
-                with suppress(*TRANSIENT):
-                    await consumer.stop()
+                await stopped(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         partitions = await self._assign(consumer)

@@ -19,7 +19,7 @@ from ddstream.background import Background
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
 from ddstream.stream.admin import ensure_topics
-from ddstream.stream.connection import Connection, persist
+from ddstream.stream.connection import Connection, persist, started, stopped
 from ddstream.stream.control import ControlPlane
 from ddstream.stream.hosted import Hosted
 from ddstream.stream.predict import LoopParts
@@ -85,7 +85,7 @@ class Worker:
         self._problem = "starting: making topics"
         await persist(lambda: ensure_topics(self._connection, self._topics.fixed()))
         producer = self._connection.producer(headroom=1 << 16)
-        await persist(producer.start)
+        await persist(lambda: started(producer))
         self._writer = Writer(producer, self._topics)
         parts = LoopParts(self._connection, self._topics, self._host, producer, Versions())
         self._hosted = Hosted(parts, self._writer, self._news.set)
@@ -120,7 +120,7 @@ class Worker:
                 await self._writer.write(self._topics.workers, self.id, None)
         except TimeoutError:
             log.warning("the broker is away: the heartbeat of %s stays", self.id)
-        await self._writer.producer.stop()
+        await stopped(self._writer.producer)
         log.info("worker %s is drained", self.id)
 
     async def _on_control(self, record: Any) -> None:

@@ -14,7 +14,7 @@ from ddstream.api.protocol import Host
 from ddstream.api.service import ServiceDefinition
 from ddstream.settings import Settings
 from ddstream.stream.client import KafkaApi
-from ddstream.stream.connection import Connection
+from ddstream.stream.connection import Connection, started, stopped
 from ddstream.stream.topics import Topics
 from ddstream.stream.worker import Worker
 
@@ -44,8 +44,8 @@ class Plane:
 
     async def __aenter__(self) -> Self:
         self.producer: AIOKafkaProducer = self.connection.producer(headroom=1 << 20)
-        await self.producer.start()
-        self._stack.push_async_callback(self.producer.stop)
+        await started(self.producer)
+        self._stack.push_async_callback(stopped, self.producer)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -94,7 +94,7 @@ class Plane:
         """The first records of a topic, from its start, in the order of each partition."""
         consumer: AIOKafkaConsumer = self.connection.consumer([topic])
         records: list[Any] = []
-        await consumer.start()
+        await started(consumer)
         try:
             async with asyncio.timeout(seconds):
                 while len(records) < count:
@@ -103,7 +103,7 @@ class Plane:
         except TimeoutError:
             raise AssertionError(f"{len(records)} of {count} records on {topic}") from None
         finally:
-            await consumer.stop()
+            await stopped(consumer)
         return records
 
     async def results(self, service: str, count: int) -> list[Any]:
@@ -113,13 +113,13 @@ class Plane:
     async def ends(self, topic: str) -> int:
         """How many records a topic has had."""
         consumer: AIOKafkaConsumer = self.connection.consumer()
-        await consumer.start()
+        await started(consumer)
         try:
             numbers = await self.producer.partitions_for(topic)
             ends = await consumer.end_offsets([TopicPartition(topic, n) for n in numbers])
             return sum(ends.values())
         finally:
-            await consumer.stop()
+            await stopped(consumer)
 
     async def committed(self, service: str) -> dict[int, int]:
         """The group's committed offsets by partition."""
