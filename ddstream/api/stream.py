@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.service import Clear, ServiceDefinition
 from ddstream.api.train import TrainRequest
+from ddstream.errors import ParameterError
 
 Delivery = Literal["at_least_once", "exactly_once"]
 
@@ -33,8 +34,26 @@ class StreamParameters(ParameterObject):
         default=0.5, gt=0, description="Seconds before the first retry; doubles, to 30 at most."
     )
     forward_timeout: float = Field(
-        default=60.0, gt=0, description="Seconds of one forward pass, then the worker ends."
+        default=60.0,
+        gt=0,
+        description="Seconds that one forward pass may take, also the first one, which may be slow; "
+        "then the worker ends.",
     )
+
+
+def stream_options(definition: ServiceDefinition) -> StreamParameters:
+    """The typed `parameters.stream` of a service. Raises ParameterError."""
+    raw = definition.parameters.stream
+    return StreamParameters.parse(raw, "parameters.stream", ParameterError)
+
+
+def with_delivery(definition: ServiceDefinition, default: Delivery) -> ServiceDefinition:
+    """The definition with its delivery decided, so that all workers do the same."""
+    if stream_options(definition).delivery is not None:
+        return definition
+    stream = {**definition.parameters.stream, "delivery": default}
+    parameters = definition.parameters.model_copy(update={"stream": stream})
+    return definition.model_copy(update={"parameters": parameters})
 
 
 class Row(BaseModel):
@@ -92,10 +111,39 @@ class WorkerRecord(Row):
     services: Mapping[str, HostedService] = Field(description="Its services by name.")
 
 
+class RejectMark(Row):
+    """On `rejects-state`, keyed by `partition/offset` of a reject: what became of it."""
+
+    outcome: Literal["replayed", "dropped"] = Field(description="What was done with it.")
+    source: str = Field(description="Where the rejected request was: topic/partition/offset.")
+    rejected: int = Field(description="When the reject was written, in Unix milliseconds.")
+    time: float = Field(description="When this was decided, in Unix seconds.")
+    by: str = Field(description="Who decided it: user@host, or what they said.")
+    target: str = Field(default="", description="Where it was replayed to: topic/partition/offset.")
+
+
 class JobRow(Row):
     """On `jobs`, keyed by `service/job`: a training, or by `service/#`: the last number given."""
 
     number: int = Field(description="Number of the job.")
     partition: int = Field(default=0, description="Partition of `train` whose owner runs it.")
     chunks: int = Field(default=0, description="Rows `service/job/n` that hold its history.")
+    born: str = Field(
+        default="",
+        description="The request that created the service: another one of the same "
+        "name has jobs of its own.",
+    )
+    epoch: int = Field(default=0, description="Counts the attempts; an older one's rows are void.")
+    holder: str = Field(
+        default="", description="The worker that runs it; empty when it has ended or is given up."
+    )
     record: dict[str, Any] = Field(default_factory=dict, description="The job's record.")
+
+
+class HistoryRow(Row):
+    """On `jobs`, keyed by `service/job/n`: a part of a training's history."""
+
+    born: str = Field(default="", description="See JobRow.")
+    epoch: int = Field(default=0, description="See JobRow.")
+    holder: str = Field(default="", description="The worker that wrote it.")
+    points: dict[str, list[float | None]] = Field(description="Measures by name, in order.")

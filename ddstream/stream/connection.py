@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from ddstream.settings import Settings
+from ddstream.errors import Unavailable
+from ddstream.settings import Settings, SettingsError
+from ddstream.stream.refusals import Refused, diagnosed, refused
 from ddstream.stream.topics import RECORD_OVERHEAD
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_MS = 15_000
 CANCEL_SECONDS = 5.0
 """How long a client that is being started is waited for when nobody wants it any more."""
+Told = Callable[[Exception], None]
+"""Hears why something is tried again."""
 TRANSIENT = (KafkaError, OSError, asyncio.TimeoutError)
 """What a broker that is away makes its clients raise."""
 
@@ -32,8 +36,11 @@ class Connection:
         self.settings = settings
         self._security = _security(settings)
 
-    async def wait(self) -> None:
-        """Return when the cluster answers; tries for ever, with back-off and a word in the log."""
+    async def wait(self, told: Told = lambda error: None) -> None:
+        """Return when the cluster answers; tries for ever, with back-off and a word in the log.
+
+        `told` hears why it could not be talked to, each time.
+        """
         delay = 0.1
         while True:
             try:
@@ -41,9 +48,15 @@ class Connection:
                     await admin.describe_cluster()
                 return
             except TRANSIENT as error:
-                log.warning("Kafka at %s does not answer: %s", self.settings.bootstrap, error)
+                why = await diagnosed(self.settings, self._security) or error
+                log.warning("Kafka at %s does not answer: %s", self.settings.bootstrap, why)
+                told(why)
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5.0)
+
+    def refused(self, error: BaseException, doing: str = "use") -> Refused | None:
+        """What the cluster refused with an error of aiokafka; None if that was not its reason."""
+        return refused(error, self.settings, doing)
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
@@ -89,6 +102,7 @@ class Connection:
         """What every consumer of ours has in common."""
         return {
             "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
             "enable_auto_commit": False,
             "max_partition_fetch_bytes": limit,
             "fetch_max_bytes": max(limit, 50 << 20),
@@ -133,11 +147,22 @@ def _security(settings: Settings) -> dict[str, Any]:
             "sasl_plain_password": settings.sasl_password,
         }
     if settings.security_protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=settings.ssl_cafile)
-        if settings.ssl_certfile:
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
-        options["ssl_context"] = context
+        options["ssl_context"] = _tls(settings)
     return options
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"ssl_cafile {settings.ssl_cafile}: {error}") from error
+    try:
+        if settings.ssl_certfile:
+            # Without a password for the key it must not be asked for at a terminal.
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"ssl_certfile {settings.ssl_certfile}: {error}") from error
+    return context
 
 
 async def started(client: Any) -> None:
@@ -186,14 +211,18 @@ async def topic_exists(client: Any, topics: Iterable[str]) -> bool:
     return set(topics) <= set(metadata.topics(exclude_internal_topics=False))
 
 
-async def persist(step: Callable[[], Awaitable[Any]]) -> None:
-    """Do a step of starting; while the broker is away, try again with back-off."""
+async def persist(step: Callable[[], Awaitable[Any]], told: Told = lambda error: None) -> None:
+    """Do a step of starting; while the broker is away or refuses it, try again with back-off.
+
+    `told` hears why it failed, each time.
+    """
     delay = 0.2
     while True:
         try:
             await step()
             return
-        except TRANSIENT as error:
+        except (*TRANSIENT, Unavailable) as error:
             log.warning("starting: %s; trying again", error)
+            told(error)
         await asyncio.sleep(delay)
         delay = min(delay * 2, 5.0)

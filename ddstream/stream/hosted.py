@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from ddstream.api.envelope import Answer, Json, warned
 from ddstream.api.protocol import Host
 from ddstream.api.service import ServiceDefinition
-from ddstream.api.stream import HostedService, ServiceRecord
+from ddstream.api.stream import HostedService, ServiceRecord, stream_options, with_delivery
 from ddstream.background import Background
 from ddstream.errors import DDError, ServiceExists, ServiceNotFound, fault
 from ddstream.stream.admin import delete_group, delete_topic, ensure_topics, group_lag
-from ddstream.stream.predict import LoopParts, PredictLoop
+from ddstream.stream.parts import LoopParts
+from ddstream.stream.predict import PredictLoop
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,16 @@ class Hosted:
     def states(self) -> dict[str, HostedService]:
         """Each service's state and counters, for the heartbeat."""
         told = dict(self._states)
-        for name in self._held:
+        for name, held in self._held.items():
             version = self._parts.versions.get(name)
             stats = self.host.stats(name)
-            told[name] = HostedService(state="loaded", version=version, stats=stats)
+            refused = held.loop.refused
+            told[name] = HostedService(
+                state="failed" if refused else "loaded",
+                version=version,
+                reason=refused,
+                stats=stats,
+            )
         return told
 
     def problems(self) -> list[str]:
@@ -68,6 +75,18 @@ class Hosted:
             if state.state == "failed"
         ]
         return failed + [held.loop.problem for held in self._held.values() if held.loop.problem]
+
+    def notes(self) -> list[str]:
+        """Services whose requests all go to other workers: this one only stands by."""
+        return [
+            f"service {name}: no partition is assigned, other workers have them all"
+            for name, held in self._held.items()
+            if not held.loop.problem and not held.loop.positions()
+        ]
+
+    def loops(self) -> list[PredictLoop]:
+        """The predict loops that run."""
+        return [held.loop for held in self._held.values()]
 
     def record(self, name: str) -> ServiceRecord:
         """The newest row of a service. Raises ServiceNotFound."""
@@ -103,6 +122,7 @@ class Hosted:
                 if there.correlation_id != correlation_id:
                     raise ServiceExists
                 return Answer(201)
+            definition = with_delivery(definition, self._parts.connection.settings.delivery)
             answer = await self.host.create_service(name, definition)
             record = ServiceRecord(
                 name=name,
@@ -111,7 +131,11 @@ class Hosted:
                 version=1,
                 correlation_id=correlation_id,
             )
-            await ensure_topics(self._parts.connection, topics)
+            try:
+                await ensure_topics(self._parts.connection, topics)
+            except BaseException:
+                await self.host.unload(name)
+                raise
             await self._write(record)
             self._wanted[name] = record
             await self._hold(record)
@@ -194,7 +218,8 @@ class Hosted:
         await self._parts.versions.set(record.name, record.version)
 
     async def _hold(self, record: ServiceRecord) -> None:
-        loop = PredictLoop(record.name, self._parts)
+        options = stream_options(record.definition)
+        loop = PredictLoop(record.name, self._parts, options)
         running = asyncio.create_task(loop.run(), name=f"predict {record.name}")
         self._held[record.name] = _Held(record, loop, running)
         self._states.pop(record.name, None)

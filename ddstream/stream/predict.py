@@ -5,63 +5,66 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError
 
 from ddstream import metrics
 from ddstream.api.predict import Call
-from ddstream.api.protocol import Host
+from ddstream.api.stream import StreamParameters
 from ddstream.background import Background
-from ddstream.errors import DDError, ServiceNotFound
-from ddstream.stream import messages
-from ddstream.stream.connection import TRANSIENT, Connection, started, stopped, topic_exists
+from ddstream.stream.attempts import WORKING, Attempts
+from ddstream.stream.connection import TRANSIENT, started, stopped
+from ddstream.stream.delivery import Delivery, Fenced
+from ddstream.stream.opening import Opened, Opening
 from ddstream.stream.partition import Partition, Slot
-from ddstream.stream.publisher import Publisher, refused_reply, reply_to
-from ddstream.stream.topics import Topics
-from ddstream.stream.versions import Versions
+from ddstream.stream.parts import LoopParts
+from ddstream.stream.pressure import BackPressure
+from ddstream.stream.publisher import Publisher, count
+from ddstream.stream.submission import Submission
 
 log = logging.getLogger(__name__)
 
-CAP = 512
-"""Most unanswered records of one partition."""
 MOST = 256
 """Most records that one poll takes."""
 COMMIT_SECONDS = 1.0
+REFUSED_SECONDS = 2.0
+"""Until a consumer that the access rules stopped is tried again."""
+ALLOWED_SECONDS = 5.0
+"""A consumer that runs for so long is no more refused, though no record came."""
 REVOKE_SECONDS = 50.0
 """Below the rebalance timeout, in which revoked work must be finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoopParts:
-    """What a predict loop works with; all of it belongs to the worker."""
-
-    connection: Connection
-    topics: Topics
-    host: Host
-    producer: Any
-    versions: Versions
+LATE_SECONDS = 15.0
+"""A poll that has not come for so long makes the loop unwell."""
 
 
 class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     """Consumes one service's requests as a member of its group."""
 
-    def __init__(self, service: str, parts: LoopParts) -> None:
+    def __init__(self, service: str, parts: LoopParts, options: StreamParameters) -> None:
+        settings = parts.connection.settings
         self.service = service
         self.topic = parts.topics.predict(service)
-        self.problem = "the consumer has not been assigned yet"
-        """Why the loop does not work as it should, for readiness; empty when it does."""
         self._parts = parts
-        self._limit = parts.connection.settings.max_request_bytes
-        self._publisher = Publisher(service, parts.topics, parts.producer, self._limit)
-        self._partitions: dict[int, Partition] = {}
+        self._cap = options.max_in_flight
+        self._pressure = BackPressure(service, self.topic, self._cap, parts.host)
+        self._problem = "the consumer has not been assigned yet"
+        self.refused = ""
+        """What the cluster's access rules deny the consumer; empty once it takes records."""
+        publisher = Publisher(service, parts.topics, settings.max_request_bytes)
+        exactly_once = (options.delivery or settings.delivery) == "exactly_once"
+        self._opening = Opening(parts, publisher, exactly_once=exactly_once)
         self._background = Background()
-        self._known_replies: set[str] = set()
-        self._gone = False
-        self._stopping = asyncio.Event()
+        self._submission = Submission(service, parts, options, self._announce, self._background)
+        self._partitions: dict[int, Partition] = {}
+        self._deliveries: dict[int, Delivery] = {}
+        self._open_task: asyncio.Task[None] | None = None
+        self._opened: list[Opened] = []
+        self._polled = time.monotonic()
+        self._fenced = False
+        self._stopping = False
+        self._attention = asyncio.Event()
         self._started = asyncio.Event()
         self._progress = asyncio.Event()
         self._last_commit = time.monotonic()
@@ -70,170 +73,169 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def run(self) -> None:
         """Consume until `stop`; then finish what was taken, commit and leave the group."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             consumer = self._parts.connection.consumer(
                 group_id=self.topic, rebalance_timeout_ms=60_000, max_poll_records=MOST
             )
             self._consumer: AIOKafkaConsumer = consumer
+            self._fenced = False
             try:
                 consumer.subscribe([self.topic], listener=self)
                 await started(consumer)
                 self._started.set()
                 await self._consume(consumer)
             except TRANSIENT as error:
-                self.problem = f"the consumer of {self.topic} failed: {error}"
-                log.warning("%s; starting it again", self.problem)
-                await asyncio.sleep(0.5)
+                why = self._parts.connection.refused(error, "read")
+                self.refused = str(why or "")
+                self._problem = f"the consumer of {self.topic} failed: {why or repr(error)}"
+                log.warning("%s; starting it again", self._problem)
+                await asyncio.sleep(REFUSED_SECONDS if self.refused else 0.5)
             finally:
                 self._started.clear()
                 await self._leave(consumer)
 
     def stop(self) -> None:
         """Take nothing more; `run` returns when all is answered."""
-        self._stopping.set()
+        self._stopping = True
+        self._attention.set()
         self._progress.set()
 
     def service_gone(self) -> None:
         """The service was deleted: what is left is answered so."""
-        self._gone = True
+        self._submission.gone = True
+
+    @property
+    def problem(self) -> str:
+        """Why the loop does not work as it should, for readiness; empty when it does."""
+        if self.refused or self._problem:
+            return self.refused or self._problem
+        late = time.monotonic() - self._polled
+        if late > LATE_SECONDS:
+            return f"{self.topic} was not polled for {late:.0f} s"
+        return next((d.trouble for d in self._deliveries.values() if d.trouble), "")
 
     @property
     def unanswered(self) -> int:
         """Records that are taken and not yet answered."""
         return sum(len(partition) for partition in self._partitions.values())
 
+    def positions(self) -> list[tuple[int, int, int | None]]:
+        """Of each partition: its number, the offset up to which all is answered, and the
+        timestamp of the oldest record that is taken and not answered, in Unix milliseconds."""
+        return [
+            (p.number, p.committable, None if p.oldest is None else p.oldest.record.timestamp)
+            for p in list(self._partitions.values())
+        ]
+
     async def _consume(self, consumer: AIOKafkaConsumer) -> None:
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        alarm = asyncio.ensure_future(self._attention.wait())
+        begun = time.monotonic()
         try:
-            while not self._stopping.is_set():
-                poll = asyncio.ensure_future(consumer.getmany(timeout_ms=500))
-                await asyncio.wait({poll, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if not poll.done():
-                    poll.cancel()
-                    await asyncio.gather(poll, return_exceptions=True)
-                    break
-                self._take(poll.result())
-                self._hold()
+            while not self._stopping and not self._fenced:
+                if self._attention.is_set():
+                    self._attention.clear()
+                    alarm.cancel()
+                    alarm = asyncio.ensure_future(self._attention.wait())
+                self._install()
+                self._take(await self._poll(consumer, alarm))
+                if not self._problem and time.monotonic() - begun > ALLOWED_SECONDS:
+                    self.refused = ""
+                self._pressure.apply(consumer, self._partitions.values())
                 if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
                     # Beside: taking must not wait for the coordinator.
                     self._last_commit = time.monotonic()
                     self._background.spawn(self._commit_beside())
         finally:
-            stopping.cancel()
+            alarm.cancel()
+
+    async def _poll(
+        self, consumer: AIOKafkaConsumer, alarm: asyncio.Future[Any]
+    ) -> dict[TopicPartition, list[Any]]:
+        self._polled = time.monotonic()
+        poll = asyncio.ensure_future(consumer.getmany(timeout_ms=500))
+        await asyncio.wait({poll, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        if not poll.done():
+            poll.cancel()
+            await asyncio.wait({poll})
+        return {} if poll.cancelled() else poll.result()
 
     async def _leave(self, consumer: AIOKafkaConsumer) -> None:
-        await self._settled(self._partitions.values(), REVOKE_SECONDS)
-        try:
-            await self._commit()
-        except TRANSIENT as error:
-            log.warning("last commit of %s: %s", self.topic, error)
-        self._partitions.clear()
+        await self._give_up(list(self._partitions.values()))
         await stopped(consumer)
+        await self._stop_opening()  # it may have been assigned partitions to its last moment
 
     # -- taking ---------------------------------------------------------------------------
 
+    def _install(self) -> None:
+        """Take from what was opened; between two polls, so that none is under way."""
+        opened, self._opened = self._opened, []
+        for one in opened:
+            partition = Partition(
+                one.tp.partition, one.start, self._ready, self._submission.troubled
+            )
+            partition.attempts = one.attempts.count + 1
+            if one.attempts.suspicious:
+                partition.alone_until = min(one.end, one.start + self._cap + MOST)
+                partition.culprit = one.start if one.attempts.alone else None
+                log.error(
+                    "%s/%d: %d workers died of records from %d on: they are run one by one",
+                    *(self.topic, one.tp.partition, one.attempts.count, one.start),
+                )
+            self._partitions[partition.number] = partition
+            self._deliveries[partition.number] = one.delivery
+            self._consumer.seek(one.tp, one.start)
+            self._consumer.resume(one.tp)
+
     def _take(self, polled: dict[TopicPartition, list[Any]]) -> None:
         calls: list[Call] = []
-        assigned = self._consumer.assignment()
         for tp, records in polled.items():
-            if tp not in assigned:
-                continue  # revoked meanwhile: its next owner takes them
             partition = self._partitions.get(tp.partition)
-            if partition is None:
-                partition = self._partitions[tp.partition] = self._partition(tp.partition)
-            for record in records:
-                call = self._open(partition, record)
-                if call is not None:
-                    calls.append(call)
+            if partition is None or partition.revoked:
+                continue  # not open, or revoked meanwhile: they are read again
+            calls += self._submission.take(partition, records)
             metrics.RECORDS_TAKEN.labels(self.service).inc(len(records))
-        if calls:
-            self._parts.host.submit(calls)
-
-    def _open(self, partition: Partition, record: Any) -> Call | None:
-        """The call of a record that can be submitted now; None if it is answered or waits."""
-        slot = partition.open(record)
-        if self._gone:
-            slot(ServiceNotFound())
-            return None
-        try:
-            call = messages.to_call(record, self.service, self._limit, slot)
-            version = messages.number(call.headers, messages.VERSION)
-        except DDError as error:
-            slot(error)
-            return None
-        reply = reply_to(record)
-        known = reply is None or reply in self._known_replies
-        if known and self._parts.versions.reached(self.service, version):
-            return call
-        self._background.spawn(self._check(slot, call, reply, version))
-        return None
-
-    async def _check(self, slot: Slot, call: Call, reply: str | None, version: int | None) -> None:
-        """Submit a call when its reply topic is found to exist and its model is loaded."""
-        if reply is not None and reply not in self._known_replies:
-            client = self._parts.producer.client
-            if self._parts.topics.may_answer(reply) and await topic_exists(client, [reply]):
-                self._known_replies.add(reply)
-            else:
-                # Its answer has nowhere to go but the results topic.
-                slot.record.headers = tuple(
-                    header for header in slot.record.headers if header[0] != messages.REPLY_TO
-                )
-                slot(refused_reply(reply))
-                return
-        try:
-            await self._parts.versions.wait(self.service, version, call.deadline)
-        except DDError as error:
-            slot(error)
-            return
-        self._parts.host.submit([call])
-
-    # -- back-pressure --------------------------------------------------------------------
-
-    def _hold(self) -> None:
-        """Pause what is full and resume what has room again; a pause throws prefetched records
-        away, so that resuming waits until half is free."""
-        capacity = self._parts.host.capacity()
-        for partition in self._partitions.values():
-            tp = TopicPartition(self.topic, partition.number)
-            if not partition.paused and (capacity.full or len(partition) >= CAP):
-                partition.paused = self._pause(tp)
-            elif partition.paused and capacity.roomy and len(partition) <= CAP // 2:
-                self._consumer.resume(tp)
-                partition.paused = False
-
-    def _pause(self, tp: TopicPartition) -> bool:
-        try:
-            self._consumer.pause(tp)
-        except IllegalStateError:
-            return False  # revoked meanwhile
-        metrics.PAUSES.labels(self.service).inc()
-        return True
+        self._submission.submit(calls)
 
     # -- answering ------------------------------------------------------------------------
 
-    def _partition(self, number: int) -> Partition:
-        return Partition(number, self._ready)
-
     def _ready(self, partition: Partition) -> None:
-        partition.publishing = True
-        self._background.spawn(self._publish(partition))
+        partition.publishing = self._background.spawn(self._publish(partition))
 
     async def _publish(self, partition: Partition) -> None:
         # One turn of the loop: a batch's answers come together.
         await asyncio.sleep(0)
         try:
-            while slots := partition.take(MOST):
-                if partition.revoked:
-                    return
-                await self._publisher.publish(partition.number, slots)
-                partition.written(slots)
-                metrics.RECORDS_ANSWERED.labels(self.service).inc(len(slots))
-                if partition.paused:
-                    self._hold()
+            await self._deliveries[partition.number].publish(partition, self._written)
+        except Fenced as error:
+            log.warning("%s: another worker has taken it over", error)
+            self._problem = f"fenced off {error}: joining the group again"
+            partition.revoked = True
+            self._fenced = True
+            self._attention.set()
         finally:
-            partition.publishing = False
+            partition.publishing = None
             self._progress.set()
+
+    def _written(self, partition: Partition, slots: Sequence[Slot]) -> None:
+        count(self.service, slots)
+        self._progress.set()
+        if partition.paused_since is not None:
+            self._pressure.apply(self._consumer, self._partitions.values())
+
+    async def _announce(self, partition: Partition, slot: Slot) -> None:
+        """Commit that a record is about to run alone."""
+        while partition.oldest is not slot and not partition.revoked:
+            self._progress.clear()
+            await self._progress.wait()
+        tp = TopicPartition(self.topic, partition.number)
+        said = str(Attempts(partition.attempts, alone=True))
+        while not partition.revoked:
+            try:
+                await self._consumer.commit({tp: (slot.record.offset, said)})
+                break
+            except TRANSIENT as error:
+                log.warning("commit of %s before a record runs alone: %s", self.topic, error)
+            await asyncio.sleep(0.5)
 
     # -- commits and rebalances -----------------------------------------------------------
 
@@ -245,52 +247,95 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _commit(self) -> None:
         offsets = {
-            TopicPartition(self.topic, partition.number): partition.committable
+            TopicPartition(self.topic, partition.number): (partition.committable, WORKING)
             for partition in self._partitions.values()
-            if partition.committable is not None and partition.committable != partition.committed
+            if partition.committable != partition.committed and not partition.revoked
         }
         self._last_commit = time.monotonic()
         if offsets:
             await self._consumer.commit(offsets)
-            for tp, offset in offsets.items():
+            for tp, (offset, _) in offsets.items():
                 if partition := self._partitions.get(tp.partition):
                     partition.committed = offset
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what runs and commit it, before another member takes over."""
-        partitions = [p for tp in revoked if (p := self._partitions.get(tp.partition))]
-        self.problem = "partitions are being reassigned"
-        await self._settled(partitions, REVOKE_SECONDS)
-        try:
-            await self._commit()
-        except TRANSIENT as error:
-            log.warning("commit of %s at a rebalance: %s", self.topic, error)
-        for partition in partitions:
-            partition.revoked = True
-        self._partitions.clear()
+        self._problem = f"partitions of {self.topic} are being reassigned"
+        await self._give_up([p for tp in revoked if (p := self._partitions.get(tp.partition))])
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Positions come from the commits; pauses are forgotten, so that they are made again."""
-        self._partitions = {tp.partition: self._partition(tp.partition) for tp in assigned}
-        self.problem = ""
-        log.info("%s: assigned %s", self.topic, sorted(self._partitions))
-        self._background.spawn(self._check_range(list(assigned)))
+        """Pause them at once, and open them beside: what is raised here is lost."""
+        tps = sorted(assigned)
+        self._consumer.pause(*tps)
+        self._problem = f"partitions of {self.topic} are being opened"
+        await self._stop_opening()
+        self._open_task = self._background.spawn(self._open(tps))
 
-    async def _check_range(self, assigned: list[TopicPartition]) -> None:
-        """Say it when records were deleted before they were answered."""
-        consumer = self._consumer
-        first, last = await asyncio.gather(
-            consumer.beginning_offsets(assigned), consumer.end_offsets(assigned)
-        )
-        for tp in assigned:
-            committed = await consumer.committed(tp)
-            if committed is not None and not first[tp] <= committed <= last[tp]:
-                metrics.OFFSETS_OUT_OF_RANGE.labels(self.service).inc()
-                self.problem = (
-                    f"the committed offset {committed} of {self.topic}/{tp.partition} is out of "
-                    f"range ({first[tp]} to {last[tp]}): records are lost"
-                )
-                log.error("%s", self.problem)
+    async def _open(self, tps: list[TopicPartition]) -> None:
+        delay = 0.2
+        opened: list[Opened] = []
+        while tps and not opened:
+            try:
+                opened = await self._opening.open(self._consumer, tps)
+            except TRANSIENT as error:
+                self._problem = f"partitions of {self.topic} cannot be opened: {error!r}"
+                log.warning("%s; trying again", self._problem)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        log.info("%s: assigned %s", self.topic, [tp.partition for tp in tps])
+        self._opened = opened
+        self._problem = next((one.lost for one in opened if one.lost), "")
+        self._attention.set()
+
+    async def _stop_opening(self) -> None:
+        if self._open_task is not None:
+            self._open_task.cancel()
+            await asyncio.wait({self._open_task})
+            self._open_task = None
+        for one in self._opened:
+            await one.delivery.close()
+        self._opened = []
+
+    async def _give_up(self, partitions: list[Partition]) -> None:
+        """Finish, commit and forget partitions; what cannot be finished is the next owner's."""
+        await self._stop_opening()
+        suspicious = {p.number: Attempts(p.attempts) for p in partitions if p.solo or p.soloing}
+        for partition in partitions:
+            partition.give_up_solo()
+        await self._settled(partitions, REVOKE_SECONDS)
+        assigned = self._consumer.assignment()
+        offsets = {
+            tp: (p.committable, str(suspicious.get(p.number, Attempts())))
+            for p in partitions
+            if not p.revoked and (tp := TopicPartition(self.topic, p.number)) in assigned
+        }
+        try:
+            if offsets:
+                await self._consumer.commit(offsets)
+        except TRANSIENT as error:
+            log.warning("last commit of %s: %s", self.topic, error)
+        for partition in partitions:
+            partition.revoked = True
+            if (publishing := partition.publishing) is not None:
+                publishing.cancel()
+                await asyncio.wait({publishing})
+            if delivery := self._deliveries.pop(partition.number, None):
+                await delivery.close()
+            self._partitions.pop(partition.number, None)
+        self._progress.set()
+
+    async def _settled(self, partitions: Iterable[Partition], seconds: float) -> None:
+        waiting = list(partitions)
+        try:
+            async with asyncio.timeout(seconds):
+                while any(len(p) for p in waiting if not p.revoked):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            left = sum(len(partition) for partition in waiting)
+            log.warning("%s: %d records are left to the next owner", self.topic, left)
+
+    # -- how far it is --------------------------------------------------------------------
 
     async def ends(self) -> dict[TopicPartition, int]:
         """The end offset of every partition of the topic; waits until the consumer runs."""
@@ -303,21 +348,11 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def caught_up(self) -> bool:
         """Every record of the assigned partitions that was there has been answered."""
         await self._started.wait()
-        if self.unanswered:
+        assignment = self._consumer.assignment()
+        if self.unanswered or {tp.partition for tp in assignment} != set(self._partitions):
             return False
-        for tp in self._consumer.assignment():
+        for tp in assignment:
             last = await self._consumer.end_offsets([tp])
             if await self._consumer.position(tp) < last[tp]:
                 return False
         return True
-
-    async def _settled(self, partitions: Iterable[Partition], seconds: float) -> None:
-        waiting = list(partitions)
-        try:
-            async with asyncio.timeout(seconds):
-                while any(len(partition) for partition in waiting):
-                    self._progress.clear()
-                    await self._progress.wait()
-        except TimeoutError:
-            left = sum(len(partition) for partition in waiting)
-            log.warning("%s: %d records are left to the next owner", self.topic, left)

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,14 +19,18 @@ from ddstream.api.stream import ControlCommand, WorkerRecord
 from ddstream.background import Background
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
-from ddstream.stream.admin import ensure_topics
-from ddstream.stream.connection import Connection, persist, started, stopped
+from ddstream.stream.admin import check_groups, ensure_topics
+from ddstream.stream.attempts import Quarantine
+from ddstream.stream.connection import Connection, Told, persist, started, stopped
 from ddstream.stream.control import ControlPlane
 from ddstream.stream.hosted import Hosted
-from ddstream.stream.predict import LoopParts
+from ddstream.stream.jobrows import newer
+from ddstream.stream.lag import LagMonitor
+from ddstream.stream.parts import LoopParts
+from ddstream.stream.pulse import Pulse
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
-from ddstream.stream.trainings import KafkaTrainings
+from ddstream.stream.trainings import KafkaTrainings, Tables
 from ddstream.stream.versions import Versions
 from ddstream.stream.writer import Writer
 
@@ -40,20 +45,36 @@ def new_id() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
+def end_process(reason: str) -> None:
+    """End at once, without a commit: another worker takes what is unfinished, and counts."""
+    log.critical("this process cannot be trusted any more and ends: %s", reason)
+    logging.shutdown()
+    os._exit(70)
+
+
 class Worker:
     """`run` serves until `stop`; it waits for the broker, and never ends for its absence."""
 
-    def __init__(self, host: Host, connection: Connection, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        host: Host,
+        connection: Connection,
+        *,
+        device: str = "cpu",
+        abandon: Callable[[str], None] | None = None,
+    ) -> None:
         self.id = new_id()
         self.address = ""
         self._host = host
         self._connection = connection
         self._topics = Topics(connection.settings)
         self._device = device
+        self._abandon = abandon or end_process
         self._started = time.time()
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._background = Background()
+        self._pulse = Pulse(connection)
         self._problem = "starting: waiting for the broker"
 
     async def run(self) -> None:
@@ -76,42 +97,73 @@ class Worker:
 
     async def health(self) -> list[str]:
         """Reasons why it cannot serve; empty when it can."""
-        if self._problem:
-            return [self._problem]
-        return self._hosted.problems()
+        told = [self._host.fatal(), *await self._host.health(), self._problem]
+        if not self._problem:
+            tables = (table.problem for table in self._tables)
+            told += [self._pulse.problem, self._control.problem, *tables, *self._hosted.problems()]
+        return [problem for problem in told if problem]
+
+    def notes(self) -> list[str]:
+        """What an operator may want to know, and no reason not to be ready."""
+        return [] if self._problem else self._hosted.notes()
 
     async def _start(self) -> None:
-        await self._connection.wait()
-        self._problem = "starting: making topics"
-        await persist(lambda: ensure_topics(self._connection, self._topics.fixed()))
+        await self._connection.wait(self._starting("waiting for the broker"))
+        told = self._starting("making topics")
+        await persist(lambda: ensure_topics(self._connection, self._topics.fixed()), told)
+        groups = (self._topics.control, self._topics.train)
+        await persist(lambda: check_groups(self._connection, groups), told)
         producer = self._connection.producer(headroom=1 << 16)
         await persist(lambda: started(producer))
         self._writer = Writer(producer, self._topics)
-        parts = LoopParts(self._connection, self._topics, self._host, producer, Versions())
+        parts = LoopParts(
+            connection=self._connection,
+            topics=self._topics,
+            host=self._host,
+            producer=producer,
+            versions=Versions(),
+            quarantine=Quarantine(self._host),
+            abandon=self._abandon,
+        )
         self._hosted = Hosted(parts, self._writer, self._news.set)
+        self._lag = LagMonitor(self._hosted.loops)
         services = Table(self._connection, self._topics.services, self._hosted.on_row)
-        jobs = Table(self._connection, self._topics.jobs)
+        jobs = Table(self._connection, self._topics.jobs, accepts=newer)
         workers = Table(self._connection, self._topics.workers)
         self._tables = (services, jobs, workers)
+        self._trainings = KafkaTrainings(self.id, self._hosted, Tables(*self._tables), self._writer)
         for table in self._tables:
             await table.start()
         self._problem = "starting: reading tables"
         for table in self._tables:
             await table.caught_up.wait()
-        self._trainings = KafkaTrainings(self._hosted, self._topics, jobs, self._writer)
         self._trainings.start()
         handles = {"control": self._on_control, "train": self._trainings.handle}
         self._control = ControlPlane(self._connection, self._topics, handles, self._trainings)
         await persist(self._control.start)
         self._background.spawn(self._beat())
+        self._pulse.start()
+        self._lag.start()
         self._problem = ""
         log.info("worker %s serves %s", self.id, self._connection.settings.bootstrap)
+
+    def _starting(self, doing: str) -> Told:
+        """Say in the readiness what is being done, and why it takes so long."""
+        self._problem = f"starting: {doing}"
+
+        def told(error: Exception) -> None:
+            if self._problem != "draining":
+                self._problem = f"starting: {doing}: {error}"
+
+        return told
 
     async def _drain(self) -> None:
         log.info("worker %s drains", self.id)
         await self._control.stop()
         await self._trainings.stop()
         await self._hosted.stop()
+        await self._lag.stop()
+        await self._pulse.stop()
         await self._background.cancel()
         for table in self._tables:
             await table.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from ddstream.api.envelope import Answer, Json
 from ddstream.api.job import JobChange, JobRecord
@@ -92,11 +93,13 @@ class EchoHost:
         for call in calls:
             self.calls += 1
             self.most = max(self.most, self.calls)
-            call.done = self._counted(call.done)
-            self.respond(call)
+            self.respond(replace(call, done=self._counted(call.done)))
 
     def capacity(self) -> Capacity:
         return Capacity(self.calls, 0, self.max_calls, 1 << 40)
+
+    def fatal(self) -> str:
+        return ""
 
     def describe(self, name: str) -> Json:
         return {"name": name, "mllib": "echo", "labels": []}
@@ -104,7 +107,7 @@ class EchoHost:
     def stats(self, name: str) -> Json:
         return {}
 
-    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
+    async def start_job(self, record: JobRecord) -> JobRecord:
         raise ParameterError("this host does not train")
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:

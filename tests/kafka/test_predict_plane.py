@@ -80,7 +80,7 @@ async def test_offsets_are_committed_only_behind_finished_work(plane: Plane) -> 
 
 
 async def _committed(plane: Plane, wanted: dict[int, int]) -> bool:
-    return await plane.committed("x") == wanted
+    return wanted.items() <= (await plane.committed("x")).items()
 
 
 async def test_a_bad_record_is_answered_and_kept_byte_for_byte_among_good_ones(
@@ -238,7 +238,7 @@ async def test_a_drain_answers_what_was_taken_and_commits_it(plane: Plane) -> No
     await eventually(lambda: _answered_some(plane))
     await plane.drain(worker)
     answered = await plane.ends(plane.topics.results("x"))
-    assert await plane.committed("x") == {0: answered}
+    assert (await plane.committed("x"))[0] == answered
     await plane.worker(EchoHost())
     results = await plane.results("x", 50)
     assert len({headers(r)["dd-source"] for r in results}) == 50

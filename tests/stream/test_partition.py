@@ -1,5 +1,6 @@
 """Slots of a partition: order of answers and contiguous offsets."""
 
+import asyncio
 from types import SimpleNamespace
 
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from ddstream.api.envelope import Answer
 from ddstream.stream.control import Contiguous
-from ddstream.stream.partition import Partition
+from ddstream.stream.partition import Partition, Slot
 
 
 def record(offset: int) -> SimpleNamespace:
@@ -25,23 +26,23 @@ def test_answers_leave_in_the_order_of_requests_however_they_come(
             left.extend(slot.record.offset for slot in slots)
             partition.written(slots)
 
-    partition = Partition(0, publish)
+    partition = Partition(0, 0, publish, Slot.settle)
     slots = [partition.open(record(offset)) for offset in range(12)]
     for position, index in enumerate(order):
         slots[index](Answer())
         finished = set(order[: position + 1])
         contiguous = next(i for i in range(13) if i not in finished)
         assert left == list(range(contiguous))
-        assert partition.committable == (contiguous or None)
+        assert partition.committable == contiguous
     assert len(partition) == 0
     assert partition.nbytes == 0
 
 
-def test_nothing_is_published_again_while_its_answers_are_written() -> None:
+async def test_nothing_is_published_again_while_its_answers_are_written() -> None:
     calls: list[Partition] = []
-    partition = Partition(0, calls.append)
+    partition = Partition(0, 1, calls.append, Slot.settle)
     first, second = partition.open(record(1)), partition.open(record(2))
-    partition.publishing = True
+    partition.publishing = asyncio.current_task()
     first(Answer())
     second(Answer())
     assert calls == []
