@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ddstream import metrics
 from ddstream.stream.attempts import Attempts
+from ddstream.stream.connection import TRANSIENT
 from ddstream.stream.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from ddstream.stream.parts import LoopParts
 from ddstream.stream.publisher import Publisher
@@ -41,14 +42,70 @@ class Opened:
 
 
 class Opening:
-    """Opens partitions of one service's topic."""
+    """Opens partitions of one service's topic; `ready` is called when there are some to `take`."""
 
-    def __init__(self, parts: LoopParts, publisher: Publisher, *, exactly_once: bool) -> None:
+    def __init__(
+        self,
+        parts: LoopParts,
+        publisher: Publisher,
+        ready: Callable[[], None],
+        *,
+        exactly_once: bool,
+    ) -> None:
+        self.problem = ""
+        """Why partitions are not open; empty when they are."""
+        self.refused = ""
+        """What the cluster's access rules deny; empty when they are open."""
         self._parts = parts
         self._publisher = publisher
+        self._ready = ready
         self._exactly_once = exactly_once
+        self._task: asyncio.Task[None] | None = None
+        self._opened: list[Opened] = []
 
-    async def open(self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]) -> list[Opened]:
+    async def begin(self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]) -> None:
+        """Open them beside, trying for as long as it takes; what was begun before is given up."""
+        await self.cancel()
+        self.problem = "assigned partitions are being opened"
+        self._task = asyncio.create_task(self._open(consumer, tps))
+
+    def take(self) -> list[Opened]:
+        """What was opened since the last time."""
+        opened, self._opened = self._opened, []
+        return opened
+
+    async def cancel(self) -> None:
+        """Give up what is being opened, and let go of what was not taken."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        for one in self.take():
+            await one.delivery.close()
+
+    async def _open(self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]) -> None:
+        delay = 0.2
+        while True:
+            try:
+                self._opened = await self._attempt(consumer, tps) if tps else []
+                break
+            except Exception as error:
+                why = self._parts.connection.refused(error, "read")
+                self.refused = str(why or "")
+                told = why or repr(error)
+                self.problem = f"{self._publisher.service}: partitions cannot be opened: {told}"
+                fault = not isinstance(error, TRANSIENT)
+                log.warning("%s; trying again", self.problem, exc_info=fault)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+        log.info("%s: assigned %s", self._publisher.service, [tp.partition for tp in tps])
+        self.refused = ""
+        self.problem = next((one.lost for one in self._opened if one.lost), "")
+        self._ready()
+
+    async def _attempt(
+        self, consumer: AIOKafkaConsumer, tps: Sequence[TopicPartition]
+    ) -> list[Opened]:
         """Open them all. Raises what the clients raise; then nothing is held."""
         deliveries = [self._delivery(consumer, tp) for tp in tps]
         try:
@@ -57,7 +114,7 @@ class Opening:
                 consumer.beginning_offsets(tps), consumer.end_offsets(tps), offsets(consumer, tps)
             )
             opened = [
-                self._opened(tp, (first[tp], last[tp]), committed.get(tp), delivery)
+                self._opened_one(tp, (first[tp], last[tp]), committed.get(tp), delivery)
                 for tp, delivery in zip(tps, deliveries, strict=True)
             ]
             await consumer.commit({o.tp: (o.start, str(o.attempts.more())) for o in opened})
@@ -77,7 +134,7 @@ class Opening:
 
         return ExactlyOnce(self._publisher, self._parts.connection, tp, committed)
 
-    def _opened(
+    def _opened_one(
         self, tp: TopicPartition, bounds: tuple[int, int], committed: Any, delivery: Delivery
     ) -> Opened:
         first, last = bounds

@@ -15,9 +15,10 @@ from ddstream.api.predict import Call
 from ddstream.api.stream import StreamParameters
 from ddstream.background import Background
 from ddstream.stream.attempts import WORKING, Attempts
+from ddstream.stream.claiming import Claiming
 from ddstream.stream.connection import TRANSIENT, started, stopped
 from ddstream.stream.delivery import Delivery, Fenced
-from ddstream.stream.opening import Opened, Opening
+from ddstream.stream.opening import Opening
 from ddstream.stream.partition import Partition, Slot
 from ddstream.stream.parts import LoopParts
 from ddstream.stream.pressure import BackPressure
@@ -50,21 +51,18 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._cap = options.max_in_flight
         self._pressure = BackPressure(service, self.topic, self._cap, parts.host)
         self._problem = "the consumer has not been assigned yet"
-        self.refused = ""
-        """What the cluster's access rules deny the consumer; empty once it takes records."""
-        publisher = Publisher(service, parts.topics, settings.max_request_bytes)
+        self._refused = ""
+        publisher = Publisher(service, parts.topics, Claiming(service, settings, parts.claims))
         exactly_once = (options.delivery or settings.delivery) == "exactly_once"
-        self._opening = Opening(parts, publisher, exactly_once=exactly_once)
         self._background = Background()
         self._submission = Submission(service, parts, options, self._announce, self._background)
         self._partitions: dict[int, Partition] = {}
         self._deliveries: dict[int, Delivery] = {}
-        self._open_task: asyncio.Task[None] | None = None
-        self._opened: list[Opened] = []
         self._polled = time.monotonic()
         self._fenced = False
         self._stopping = False
         self._attention = asyncio.Event()
+        self._opening = Opening(parts, publisher, self._attention.set, exactly_once=exactly_once)
         self._started = asyncio.Event()
         self._progress = asyncio.Event()
         self._last_commit = time.monotonic()
@@ -86,7 +84,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._consume(consumer)
             except TRANSIENT as error:
                 why = self._parts.connection.refused(error, "read")
-                self.refused = str(why or "")
+                self._refused = str(why or "")
                 self._problem = f"the consumer of {self.topic} failed: {why or repr(error)}"
                 log.warning("%s; starting it again", self._problem)
                 await asyncio.sleep(REFUSED_SECONDS if self.refused else 0.5)
@@ -103,6 +101,11 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     def service_gone(self) -> None:
         """The service was deleted: what is left is answered so."""
         self._submission.gone = True
+
+    @property
+    def refused(self) -> str:
+        """What the cluster's access rules deny the consumer; empty while it takes records."""
+        return self._opening.refused or self._refused
 
     @property
     def problem(self) -> str:
@@ -139,7 +142,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._install()
                 self._take(await self._poll(consumer, alarm))
                 if not self._problem and time.monotonic() - begun > ALLOWED_SECONDS:
-                    self.refused = ""
+                    self._refused = ""
                 self._pressure.apply(consumer, self._partitions.values())
                 if time.monotonic() - self._last_commit >= COMMIT_SECONDS:
                     # Beside: taking must not wait for the coordinator.
@@ -162,14 +165,18 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _leave(self, consumer: AIOKafkaConsumer) -> None:
         await self._give_up(list(self._partitions.values()))
         await stopped(consumer)
-        await self._stop_opening()  # it may have been assigned partitions to its last moment
+        # To its last moment it may have been assigned partitions, or have been giving some up.
+        await self._opening.cancel()
+        for delivery in self._deliveries.values():
+            await delivery.close()
+        self._deliveries.clear()
+        self._partitions.clear()
 
     # -- taking ---------------------------------------------------------------------------
 
     def _install(self) -> None:
         """Take from what was opened; between two polls, so that none is under way."""
-        opened, self._opened = self._opened, []
-        for one in opened:
+        for one in self._opening.take():
             partition = Partition(
                 one.tp.partition, one.start, self._ready, self._submission.troubled
             )
@@ -255,50 +262,25 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         if offsets:
             await self._consumer.commit(offsets)
             for tp, (offset, _) in offsets.items():
-                if partition := self._partitions.get(tp.partition):
+                if (partition := self._partitions.get(tp.partition)) is not None:
                     partition.committed = offset
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what runs and commit it, before another member takes over."""
         self._problem = f"partitions of {self.topic} are being reassigned"
-        await self._give_up([p for tp in revoked if (p := self._partitions.get(tp.partition))])
+        numbers = {tp.partition for tp in revoked}
+        await self._give_up([p for p in self._partitions.values() if p.number in numbers])
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Pause them at once, and open them beside: what is raised here is lost."""
         tps = sorted(assigned)
         self._consumer.pause(*tps)
-        self._problem = f"partitions of {self.topic} are being opened"
-        await self._stop_opening()
-        self._open_task = self._background.spawn(self._open(tps))
-
-    async def _open(self, tps: list[TopicPartition]) -> None:
-        delay = 0.2
-        opened: list[Opened] = []
-        while tps and not opened:
-            try:
-                opened = await self._opening.open(self._consumer, tps)
-            except TRANSIENT as error:
-                self._problem = f"partitions of {self.topic} cannot be opened: {error!r}"
-                log.warning("%s; trying again", self._problem)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
-        log.info("%s: assigned %s", self.topic, [tp.partition for tp in tps])
-        self._opened = opened
-        self._problem = next((one.lost for one in opened if one.lost), "")
-        self._attention.set()
-
-    async def _stop_opening(self) -> None:
-        if self._open_task is not None:
-            self._open_task.cancel()
-            await asyncio.wait({self._open_task})
-            self._open_task = None
-        for one in self._opened:
-            await one.delivery.close()
-        self._opened = []
+        self._problem = ""
+        await self._opening.begin(self._consumer, tps)
 
     async def _give_up(self, partitions: list[Partition]) -> None:
         """Finish, commit and forget partitions; what cannot be finished is the next owner's."""
-        await self._stop_opening()
+        await self._opening.cancel()
         suspicious = {p.number: Attempts(p.attempts) for p in partitions if p.solo or p.soloing}
         for partition in partitions:
             partition.give_up_solo()
