@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench kafka clean
+.PHONY: help setup demo test lint bench chaos kafka clean
 
 help: ## say what the targets do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -40,6 +40,9 @@ lint: $(READY) ## ruff, mypy --strict, and who may import whom
 
 bench: $(READY) ## measure against bare loops on the same cores
 	@$(BIN)/python -m tests.bench
+
+chaos: $(READY) ## kill, stop, freeze, poison and overload a whole system, for about an hour
+	@$(BIN)/python -m tests.chaos
 
 kafka: $(READY) ## run a local Kafka at localhost:9092 until Ctrl-C; its data is in build/kafka
 	@$(BIN)/ddstream kafka up --dir build/kafka --port 9092 --foreground

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
+from ddstream.api.protocol import Api
+from ddstream.commands.flags import with_settings
+from ddstream.commands.rejects import rejects_cli
 from ddstream.engine.engine import Engine
+from ddstream.engine.gauges import measured
+from ddstream.logs import configure
 from ddstream.outputs.sinks import LOOPBACK, Sinks
 from ddstream.rest.app import app as rest_app
-from ddstream.rest.probes import probes
-from ddstream.rest.server import Server
+from ddstream.rest.keys import digest_of, new_key
+from ddstream.rest.probes import Notes, probes
+from ddstream.rest.server import Server, server_tls
 from ddstream.settings import Settings, bootstrap_is_given
 from ddstream.stream.admin import apply_config, differences, ensure_topics
 from ddstream.stream.client import KafkaApi
@@ -39,39 +43,12 @@ kafka_cli = typer.Typer(help="A local Apache Kafka.", no_args_is_help=True)
 topics_cli = typer.Typer(help="The topics of a cluster.", no_args_is_help=True)
 cli.add_typer(kafka_cli, name="kafka")
 cli.add_typer(topics_cli, name="topics")
+cli.add_typer(rejects_cli, name="rejects")
+keys_cli = typer.Typer(help="API keys of the HTTP edge.", no_args_is_help=True)
+cli.add_typer(keys_cli, name="keys")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is a free one.")]
-
-
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for each setting; it gets them as `settings`."""
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in Settings.model_fields if name in given}
-        try:
-            settings = Settings(**{k: v for k, v in chosen.items() if v is not None})
-        except ValidationError as error:
-            problems = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
-            raise typer.BadParameter(problems) from error
-        command(settings=settings, **given)
-
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    parameters = [parameter for parameter in own if parameter.name != "settings"]
-    names = {parameter.name for parameter in parameters}
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        parameters + [_flag(name) for name in Settings.model_fields if name not in names]
-    )
-    return run
-
-
-def _flag(name: str) -> inspect.Parameter:
-    text = (Settings.model_fields[name].description or "").partition("\n")[0]
-    flag = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel="Settings")
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, flag]
-    )
 
 
 def run_until_stopped(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -97,17 +74,9 @@ def say(line: str) -> None:
 
 
 @cli.callback()
-def logs(
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-) -> None:
+def main_options() -> None:
     """ddstream: deep learning on Kafka streams, on the DeepDetect API."""
-    logging.basicConfig(
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    # aiokafka tells each retry at ERROR; what matters of it is told by our own log.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    configure("INFO", "text")
 
 
 @cli.command()
@@ -120,12 +89,21 @@ def serve(settings: Settings, host: Host = "127.0.0.1", port: Port = 8080) -> No
         async with (
             Sinks.standard(allow) as sinks,
             Engine(settings, sinks=sinks) as engine,
-            Server(rest_app(engine, settings), host, port) as server,
+            measured(engine),
+            _listening(engine, settings, host, port) as server,
         ):
-            say(f"serving http://{host}:{server.port}")
+            say(f"serving {server.url}")
             await stop.wait()
 
     run_until_stopped(main)
+
+
+def _listening(api: Api, settings: Settings, host: str, port: int, notes: Notes = tuple) -> Server:
+    """The HTTP edge of an Api, with the settings' certificate and keys."""
+    if not settings.api_keys and host not in ("127.0.0.1", "localhost", "::1"):
+        log.warning("whoever reaches %s may use it: no DDSTREAM_API_KEYS are set", host)
+    tls = server_tls(settings.tls_certfile, settings.tls_keyfile)
+    return Server(rest_app(api, settings, notes), host, port, tls=tls)
 
 
 @cli.command()
@@ -136,9 +114,9 @@ def bridge(settings: Settings, host: Host = "127.0.0.1", port: Port = 8080) -> N
     async def main(stop: asyncio.Event) -> None:
         async with (
             KafkaApi(Connection(settings)) as api,
-            Server(rest_app(api, settings), host, port) as server,
+            _listening(api, settings, host, port, api.notes) as server,
         ):
-            say(f"serving http://{host}:{server.port}, Kafka at {settings.bootstrap}")
+            say(f"serving {server.url}, Kafka at {settings.bootstrap}")
             await stop.wait()
 
     run_until_stopped(main)
@@ -157,9 +135,10 @@ async def _work(settings: Settings, stop: asyncio.Event) -> None:
         sinks = Sinks.standard(settings.sink_allow, kafka=KafkaSink(connection))
         await stack.enter_async_context(sinks)
         engine = await stack.enter_async_context(Engine(settings, sinks=sinks))
+        await stack.enter_async_context(measured(engine))
         worker = Worker(engine, connection)
         if settings.http_port is not None:
-            server = Server(probes(worker.health), "127.0.0.1", settings.http_port)
+            server = Server(probes(worker.health, worker.notes), "127.0.0.1", settings.http_port)
             await stack.enter_async_context(server)
             worker.address = f"http://127.0.0.1:{server.port}"
             say(f"worker {worker.id}: probes at {worker.address}")
@@ -210,10 +189,10 @@ async def _work_and_bridge(settings: Settings, port: int, stop: asyncio.Event) -
     try:
         async with (
             KafkaApi(Connection(settings)) as api,
-            Server(rest_app(api, settings), "127.0.0.1", port) as server,
+            _listening(api, settings, "127.0.0.1", port, api.notes) as server,
         ):
             await api.ready()
-            say(f"serving http://127.0.0.1:{server.port}")
+            say(f"serving {server.url}")
             await stop.wait()
     finally:
         bridge_gone.set()
@@ -278,6 +257,19 @@ def asyncapi(
         say(document.render())
     else:
         document.write(write)
+
+
+@keys_cli.command("new")
+def new(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+    """Print a fresh key, and the entry of DDSTREAM_API_KEYS that lets it in."""
+    key = new_key()
+    entry = f"{name}:{digest_of(key)}"
+    try:
+        Settings(api_keys=(entry,))
+    except ValidationError as error:
+        raise typer.BadParameter("a name has letters, digits and . _ @ - only") from error
+    say(f"key:   {key}")
+    say(f"entry: DDSTREAM_API_KEYS={entry}")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The API's error table: one class a code, with its HTTP status, name and DeepDetect code.
 
 DDError
- ├─ BadRequest 400          ├─ Forbidden 403         ├─ NotFound 404
+ ├─ BadRequest 400          ├─ Unauthorized 401      ├─ Forbidden 403    ├─ NotFound 404
  ├─ UnknownLibrary 1000     ├─ NoData 1001           ├─ ServiceNotFound 1002
  ├─ JobNotFound 1003        ├─ ConnectorNotFound 1004
  ├─ InputError 1005         ├─ ParameterError 1006   ├─ InternalError 1007
@@ -9,11 +9,13 @@ DDError
  ├─ IndexClosed 1010        ├─ IndexMissing 1011
  ├─ ActionError 1012        ├─ ActionFailed 1013
  ├─ ServiceExists 1014      ├─ ResourceExists 1015   ├─ ResourceExhausted 1016
- └─ TooLarge 413            ├─ TooManyRequests 429   ├─ Unavailable 503   └─ TimedOut 504
+ └─ SlowRequest 408         ├─ TooLarge 413          ├─ TooManyRequests 429
+    ├─ Unavailable 503      └─ TimedOut 504
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 from collections.abc import Mapping
@@ -25,6 +27,21 @@ Severity = Literal["permanent", "transient", "fatal"]
 """Permanent: the same again fails again. Transient: later it may succeed (out of memory, a sink
 that is down). Fatal: this process can no longer be trusted (a hung pass, a broken CUDA context),
 another one may succeed."""
+
+
+_LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
+"""What a system says of a path that is wrong, not of a disk or host that fails for now."""
 
 
 class DDError(Exception):
@@ -66,6 +83,12 @@ class BadRequest(DDError):
     """The envelope of the request cannot be used: no JSON, no service, a wrong type."""
 
     code, msg = 400, "BadRequest"
+
+
+class Unauthorized(DDError):
+    """The request has no API key, or one that is not known here."""
+
+    code, msg = 401, "Unauthorized"
 
 
 class Forbidden(DDError):
@@ -184,6 +207,12 @@ class ResourceExhausted(DDError):
     code, msg, dd_code, dd_msg = 403, "Forbidden", 1016, "Resource is exhausted"
 
 
+class SlowRequest(DDError):
+    """The body did not arrive in time."""
+
+    code, msg = 408, "Request Timeout"
+
+
 class TooLarge(DDError):
     """The request or the answer is over the size limit."""
 
@@ -227,10 +256,22 @@ def from_status(status: Mapping[str, Any], head: Mapping[str, Any] | None = None
     return error(text, head=head)
 
 
+def severity(error: BaseException) -> Severity:
+    """What an exception means for whoever could try again."""
+    if isinstance(error, DDError):
+        return error.severity
+    if isinstance(error, MemoryError | TimeoutError | ConnectionError):
+        return "transient"
+    # Libraries derive errors from OSError that no system has raised; those have no number.
+    number = error.errno if isinstance(error, OSError) else None
+    return "permanent" if number is None or number in _LASTING else "transient"
+
+
 def fault(error: BaseException, what: str) -> DDError:
     """The answer to an exception: a DDError as it is, anything else 1007 with an id in the log."""
     if isinstance(error, DDError):
         return error
     number = secrets.token_hex(4)
     log.error("error %s: %s failed", number, what, exc_info=error)
-    return InternalError(f"{type(error).__name__}: {str(error)[:300]} (error {number})")
+    answer = InternalError(f"{type(error).__name__}: {str(error)[:300]} (error {number})")
+    return answer.graded(severity(error))

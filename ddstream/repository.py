@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import orjson
 
 from ddstream.errors import ParameterError
+from ddstream.fence import FENCE, Fence
 
 CONFIG, REQUEST, METRICS = "config.json", "model.json", "metrics.json"
 CLASSES, BEST = "corresp.txt", "best_model.txt"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.(npt|pt|safetensors)$")
+_HALF_WRITTEN = re.compile(r"\.(checkpoint|solver)-\d+\.\w+\.\w{8}")
 _PUBLISHED = re.compile(r"prototxt|\.json|\.txt|bounds\.dat|vocab\.dat")
 
 
@@ -31,10 +34,14 @@ class Checkpoint:
 
 
 class Repository:
-    """The files of one model. Every write is atomic: a kill leaves the old file or the new one."""
+    """The files of one model. Every write is atomic: a kill leaves the old file or the new one.
 
-    def __init__(self, path: Path) -> None:
+    With a fence, it changes nothing once another trainer has taken over: Fenced is raised.
+    """
+
+    def __init__(self, path: Path, fence: Fence | None = None) -> None:
         self.path = path
+        self._fence = fence
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False) -> Repository:
@@ -58,8 +65,45 @@ class Repository:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, target)
+        try:
+            with self._allowed():
+                os.replace(file.name, target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+        self._settle()
         return target
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; those that are not there are passed over."""
+        with self._allowed():
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
+
+    def claimed(self, run: str, epoch: int) -> Repository:
+        """The same for the trainer of one attempt at a training: it takes the repository over,
+        and what a killed one left half written is gone. Raises Fenced for an old attempt."""
+        fence = Fence(self.path, run, epoch)
+        fence.claim()
+        half = [file.name for file in self.path.iterdir() if _HALF_WRITTEN.fullmatch(file.name)]
+        claimed = Repository(self.path, fence)
+        claimed.remove(half)
+        return claimed
+
+    @property
+    def run(self) -> str:
+        """The training that it was claimed for; empty if for none."""
+        return self._fence.run if self._fence else ""
+
+    @property
+    def reached(self) -> int | None:
+        """The iteration from which this training goes on, 0 if anew; None if it did not begin."""
+        return self._fence.reached if self._fence else None
+
+    def reach(self, iteration: int) -> None:
+        """Note that the checkpoint of an iteration is complete."""
+        if self._fence:
+            self._fence.reach(iteration)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file atomically."""
@@ -140,6 +184,7 @@ class Repository:
             for file in self.path.iterdir():
                 if re.search(r"\.(json|npt|pt|ptw|safetensors)$|^best_model", file.name):
                     file.unlink(missing_ok=True)
+            (self.path / FENCE).unlink(missing_ok=True)
         elif mode in ("full", "dir"):
             for entry in self.path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
@@ -149,3 +194,14 @@ class Repository:
     def keep_request(self, name: str, request: Mapping[str, Any]) -> None:
         """Keep the request that made the service or the model."""
         self.write_json(name, request)
+
+    def _allowed(self) -> AbstractContextManager[object]:
+        return self._fence.held() if self._fence else nullcontext()
+
+    def _settle(self) -> None:
+        """Make a rename durable: it lives in the folder, not in the file."""
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

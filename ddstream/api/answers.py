@@ -210,3 +210,4 @@ class Readiness(AnswerObject):
 
     ready: bool = Field(description="Requests can be served.")
     reasons: list[str] = Field(description="Why they cannot.")
+    notes: list[str] = Field(default=[], description="What else an operator may want to know.")

@@ -67,6 +67,11 @@ class JobRecord:
         """The record after a change."""
         return replace(self, **changes)
 
+    @property
+    def run(self) -> str:
+        """Names the training through all its attempts, and no other one."""
+        return f"{self.service}/{self.number} of {self.started:.6f}"
+
     def seconds(self) -> float:
         """Whole seconds from start to end, or to now."""
         return float(int((self.ended or time.time()) - self.started))
@@ -82,10 +87,24 @@ class JobRecord:
 
 
 class JobChange(NamedTuple):
-    """A new record of a job, and the points that joined its history since the last one."""
+    """A new record of a job, and the points that joined its history since the last one.
+
+    `whole` says that the points are the entire history: what was told before is void, since a
+    training that goes on from a checkpoint takes back what came after it.
+    """
 
     record: JobRecord
     points: Mapping[str, list[float]] = {}
+    whole: bool = False
+
+    def after(self, before: JobChange | None) -> JobChange:
+        """Both changes as one."""
+        if before is None or self.whole:
+            return self
+        points = {name: list(values) for name, values in before.points.items()}
+        for name, values in self.points.items():
+            points.setdefault(name, []).extend(values)
+        return JobChange(self.record, points, before.whole)
 
 
 class History:
@@ -142,19 +161,6 @@ def report_json(record: JobRecord, history: History) -> Json:
     head = {"method": "/train", "job": record.number, "status": str(record.status)}
     body = _body(record, history, sys.maxsize)
     return Answer(200, {**head, "time": record.seconds()}, body).json()
-
-
-def preloaded(metrics: Any) -> dict[str, list[float]]:
-    """The series of a history that `metrics.json` kept; none if it is not what we wrote."""
-    body = metrics.get("body") if isinstance(metrics, Mapping) else None
-    hist = body.get("measure_hist") if isinstance(body, Mapping) else None
-    if not isinstance(hist, Mapping):
-        return {}
-    return {
-        str(name).removesuffix("_hist"): values
-        for name, values in hist.items()
-        if isinstance(values, list)
-    }
 
 
 def _body(record: JobRecord, history: History, most: int | None) -> Json:

@@ -86,16 +86,21 @@ class Host(Api, Protocol):
     def capacity(self) -> Capacity:
         """How full the engine is."""
 
+    def fatal(self) -> str:
+        """Why this process can no longer be trusted (a pass hangs, a device is lost) and should
+        end without answering what it has; empty while all is well."""
+
     def describe(self, name: str) -> Json:
         """What this process knows of a loaded service, for whoever answers for it."""
 
     def stats(self, name: str) -> Json:
         """The `service_stats` of a service, so far."""
 
-    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
-        """Start training number `number` of a service; `resume` goes on from its checkpoint.
+    async def start_job(self, record: JobRecord) -> JobRecord:
+        """Start the training that a record numbers and requests, and return the record of it.
 
-        Raises DDError for what can be refused before it starts."""
+        An `epoch` above 0 is another attempt: it goes on from the checkpoint that the last one
+        left, if that lies in the repository. Raises DDError for what can be refused before."""
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:
         """Ask a training to end; its record tells when it has."""

@@ -20,7 +20,14 @@ class Solver(ParameterObject):
 
     iterations: int = Field(ge=1, description="Iterations in all, a resumed part included.")
     test_interval: int = Field(default=0, description="Iterations between tests; 0: at the end.")
-    snapshot: int = Field(default=0, ge=0, description="Iterations between checkpoints; 0: none.")
+    snapshot: int = Field(
+        default=0, ge=0, description="Iterations between checkpoints that stay; 0: none."
+    )
+    snapshot_interval: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds after which a checkpoint is due, kept until the next; 0: never.",
+    )
     base_lr: float = Field(default=1e-4, gt=0, description="Learning rate.")
     solver_type: str = Field(
         default="SGD", description="SGD, ADAM, ADAMW, RADAM, RMSPROP, ADAGRAD."

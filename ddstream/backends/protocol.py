@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.data import Batch, Datasets, ModelStats, Outputs, Progress
 from ddstream.repository import Repository
 from ddstream.tasks import Task
+
+Failure = Literal["sample", "memory", "broken"]
+"""What a failed pass means. Sample: one of its samples cannot be done. Memory: fewer samples may
+fit. Broken: its device will fail every later pass of this process too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Backend(Protocol):
     def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
         """One pass. Raises DDError, or whatever its library raises."""
 
+    def failure(self, error: Exception) -> Failure:
+        """What it means that `forward` raised this, and frees what the failed pass held.
+
+        Never raises."""
+
     def stats(self) -> ModelStats:
         """Size of the model."""
 
@@ -64,6 +73,14 @@ class Backend(Protocol):
 
 class Trainable(Protocol):
     """A backend's training, in a process of its own."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What it ignores or does otherwise than asked; complete once `fit` has returned."""
+
+    @property
+    def history(self) -> Mapping[str, Sequence[float]]:
+        """The points up to the checkpoint that it goes on from; known once `fit` has returned."""
 
     def fit(
         self, data: Datasets, raw: Mapping[str, Any], measures: Sequence[str]

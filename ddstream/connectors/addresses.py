@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import (
@@ -12,9 +13,26 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from unicodedata import normalize
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as IPv6-only networks see them (RFC 6052)."""
+_UNICAST = IPv6Network("2000::/3")
+"""All of IPv6 that is given to the internet; the rest is local, reserved or historic."""
+_SPECIAL = tuple(
+    map(
+        ip_network,
+        (
+            "168.63.129.16/32",  # Azure's platform, metadata among it, at an address like any other
+            "192.0.0.0/24",  # protocol assignments; Oracle's cloud has its metadata there
+            "192.88.99.0/24",  # the old relays of 6to4
+            "2001::/23",  # Teredo and other protocols
+            "2001:db8::/32",
+            "3fff::/20",
+        ),
+    )
+)
+"""Addresses that not every Python version knows as special."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,30 @@ class Reach:
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether it can be reached over the internet, every address inside it included."""
-    return all(each.is_global and not each.is_multicast for each in _meant(address))
+    return all(
+        each.is_global
+        and not each.is_multicast
+        and (each.version == 4 or each in _UNICAST)
+        and not any(each in network for network in _SPECIAL)
+        for each in _meant(address)
+    )
+
+
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host's text is, if it is one and no name.
+
+    Systems read more than the usual form: `127.1`, `0x7f000001` and `2130706433` are 127.0.0.1.
+    """
+    text = normalize("NFKC", host).partition("%")[0].strip("[]").rstrip(".")
+    try:
+        return ip_address(text)
+    except ValueError:
+        pass
+    try:
+        # It takes anything after a space, which no host has.
+        return IPv4Address(socket.inet_aton(text)) if text and not text.split()[1:] else None
+    except (OSError, ValueError):
+        return None
 
 
 def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -17,8 +16,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from ddstream.connectors.addresses import Reach
+from ddstream.connectors.addresses import Reach, literal
 from ddstream.connectors.locate import LONGEST_PATH
+from ddstream.connectors.objects import ObjectStores
 from ddstream.data import Datum
 from ddstream.errors import InputError
 from ddstream.roots import OutsideRoots, Roots
@@ -33,29 +33,42 @@ class Fetcher:
 
     `timeout` bounds the seconds of one URL, whatever the call asks for; `max_bytes` its size.
     `allow` lists hosts and networks that may be fetched from though they are not public.
+    `stores` are the schemes of object stores that may be read from, by fsspec's names.
+    `resolver` is asked for the addresses of a name; by default the system is.
     """
 
     def __init__(
-        self, roots: Roots, *, timeout: float, max_bytes: int, allow: Sequence[str] = ()
+        self,
+        roots: Roots,
+        *,
+        timeout: float,
+        max_bytes: int,
+        allow: Sequence[str] = (),
+        stores: Sequence[str] = (),
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._roots = roots
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._reach = Reach.of(allow)
+        self._stores = ObjectStores(stores)
+        self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._stores.close()
         if self._session is not None:
             await self._session.close()
 
     def inline(self, element: object, index: int) -> Datum | None:
         """The datum of an element that is content for certain, without any I/O; else None."""
         if isinstance(element, str):
-            long = len(element) > LONGEST_PATH and not element.startswith((*_URL, "file://"))
-            return Datum(str(index), element) if long or element.startswith("data:") else None
+            url = element.startswith((*_URL, "file://")) or self._stores.serves(element)
+            content = (len(element) > LONGEST_PATH and not url) or element.startswith("data:")
+            return Datum(str(index), element) if content else None
         if isinstance(element, bytes | np.ndarray):
             return Datum(str(index), element)
         if isinstance(element, bytearray | memoryview):
@@ -78,6 +91,10 @@ class Fetcher:
         if element.startswith(_URL):
             limit = self._timeout if timeout < 0 else min(timeout, self._timeout)
             return Datum(element, await self._get(element, limit))
+        if self._stores.serves(element):
+            limit = self._timeout if timeout < 0 else min(timeout, self._timeout)
+            found = await self._stores.read(element, seconds=limit, most=self._max_bytes)
+            return Datum(element, found)
         if element.startswith("file://"):
             return self._file(element)
         return self._locate(element, index)
@@ -129,8 +146,8 @@ class Fetcher:
 
     async def _follow(self, url: URL) -> bytes:
         for _ in range(_REDIRECTS + 1):
-            self._check(url)
-            async with self._open().get(url, allow_redirects=False) as response:
+            target = self._checked(url)
+            async with self._open().get(target, allow_redirects=False) as response:
                 if response.status == 200:
                     return await self._body(response)
                 location = response.headers.get("Location")
@@ -139,17 +156,20 @@ class Fetcher:
             url = url.join(URL(location))
         raise InputError(f"more than {_REDIRECTS} redirects")
 
-    def _check(self, url: URL) -> None:
-        """Refuse other schemes, and addresses in the URL itself: they meet no resolver."""
-        host = url.host or ""
+    def _checked(self, url: URL) -> URL:
+        """The URL to connect to. Refuses other schemes, and addresses that may not be reached.
+
+        An address in a URL meets no resolver, so it is judged here, however it is written.
+        """
+        host = url.raw_host or ""
         if url.scheme not in ("http", "https") or not host:
             raise InputError("it leads to something that is no http(s) URL")
-        try:
-            ip_address(host.partition("%")[0])
-        except ValueError:
-            return
-        if not self._reach.permits(host, host):
+        address = literal(host)
+        if address is None:
+            return url
+        if not self._reach.permits(str(address), str(address)):
             raise _not_public(host)
+        return url.with_host(str(address))
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts, size = [], 0
@@ -163,7 +183,9 @@ class Fetcher:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_CheckedResolver(self._reach)),
+                connector=aiohttp.TCPConnector(
+                    resolver=_CheckedResolver(self._reach, self._resolver)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),
             )
@@ -173,9 +195,9 @@ class Fetcher:
 class _CheckedResolver(AbstractResolver):
     """Resolves names to permitted addresses only, so what was checked is what is connected to."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, inner: AbstractResolver | None) -> None:
         self._reach = reach
-        self._inner = DefaultResolver()
+        self._inner = inner or DefaultResolver()
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         """The permitted addresses of a host. Raises InputError if there are none."""

@@ -26,10 +26,13 @@ from ddstream.connectors.locate import LONGEST_PATH, files_below, locate
 from ddstream.connectors.protocol import Limits
 from ddstream.connectors.resize import centre_crop, equalise, pad, padded, resize, resized
 from ddstream.data import Array, Datasets, Datum, Normalise, Sample
-from ddstream.errors import InputError
+from ddstream.errors import InputError, severity
 from ddstream.repository import Repository
+from ddstream.roots import NotAFile, OutsideRoots, TooLong
 
 _UNLIMITED = Limits()
+_PIXEL_BYTES = 16
+"""More than any format needs for a pixel: a longer file cannot be an image that may be read."""
 _NO_PATH = re.compile(r"(file|data):|[^\0]*\0")
 """Strings that are no relative path."""
 
@@ -92,12 +95,15 @@ class ImageConnector:
 
     def read_file(self, uri: str, path: Path) -> Sample:
         """The sample of one file. Raises InputError with the uri."""
-        if not path.is_file():
-            raise unreadable(uri)
+        limits = self._limits
         try:
-            content = path.read_bytes()
+            content = limits.roots.content(path, _PIXEL_BYTES * limits.max_pixels)
         except OSError as error:
+            raise unreadable(uri).graded(severity(error)) from error
+        except (NotAFile, OutsideRoots) as error:
             raise unreadable(uri) from error
+        except TooLong as error:
+            raise unreadable(uri, "the file is too long for DDSTREAM_MAX_PIXELS") from error
         return self._of_bytes(content, uri)
 
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:

@@ -126,9 +126,12 @@ def list_file(file: Path, labels: Labels) -> Labelled:
     Raises InputError with the line, or with the class that is not below `nclasses`.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # A pipe would be waited for.
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
     except (OSError, ValueError) as error:
         raise InputError(f"{file} could not be read as a list of images") from error
+    if lines is None:
+        raise InputError(f"{file} is no file")
     entries = []
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -22,10 +22,13 @@ from ddstream.engine.loading import load_service
 from ddstream.engine.predictor import Predictor
 from ddstream.engine.service import Service
 from ddstream.engine.trainings import Trainings
+from ddstream.engine.watchdog import Watchdog
 from ddstream.errors import DDError, ServiceExists, ServiceNotFound, TooManyRequests
+from ddstream.outputs.deliver import SinkDown
 from ddstream.outputs.sinks import Sinks
 from ddstream.roots import Roots
 from ddstream.settings import Settings
+from ddstream.telemetry.origin import origin
 from ddstream.version import __version__
 
 
@@ -67,9 +70,14 @@ class Engine:
                 timeout=settings.fetch_timeout,
                 max_bytes=settings.max_request_bytes,
                 allow=settings.fetch_allow,
+                stores=settings.claim_schemes,
             )
             await stack.enter_async_context(fetcher)
             self._predictor = await stack.enter_async_context(Predictor(settings, fetcher, sinks))
+            self._watchdog = await stack.enter_async_context(Watchdog())
+            # A pass that hangs is seen until all lanes have ended.
+            stack.push_async_callback(self._stop_services)
+            stack.push_async_callback(self._predictor.drained)
             trainings = Trainings(self._service, self._limits, self._retrained)
             self._trainings = await stack.enter_async_context(trainings)
             self._stack = stack.pop_all()
@@ -82,10 +90,6 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
-        await self._background.finish()
-        for service in self._services.values():
-            await asyncio.to_thread(service.stop)
-        self._services.clear()
 
     # -- the verbs of Api -----------------------------------------------------------------
 
@@ -120,12 +124,16 @@ class Engine:
 
         def done(result: Answer | DDError) -> None:
             if not answered.done():
-                if isinstance(result, DDError):
+                if isinstance(result, SinkDown):
+                    # Nobody tries again here: the caller gets what the sink said.
+                    answered.set_result(result.answer)
+                elif isinstance(result, DDError):
                     answered.set_exception(result)
                 else:
                     answered.set_result(result)
 
         call = Call(request.service, request.data, done, request.parameters)
+        call.headers = origin().headers()
         self.submit([call])
         try:
             return await answered
@@ -147,8 +155,8 @@ class Engine:
         return await self._trainings.delete_job(stop)
 
     async def health(self) -> Sequence[str]:
-        """See Api: an engine that runs is well."""
-        return ()
+        """See Api: the services that lost their lane."""
+        return self._watchdog.lost()
 
     # -- what Host adds -------------------------------------------------------------------
 
@@ -162,6 +170,7 @@ class Engine:
         finally:
             self._loading.discard(name)
         service.start(self._predictor.interpret, self._settings.max_batch)
+        self._watchdog.watch(service)
         self._services[name] = service
         return service.describe()
 
@@ -172,6 +181,7 @@ class Engine:
         await self._trainings.forget(service.name)
         await self._predictor.drain(service)
         await asyncio.to_thread(service.stop)
+        self._watchdog.forget(service)
         await asyncio.to_thread(service.repository.clear, clear)
 
     async def reload(self, name: str) -> Json:
@@ -181,7 +191,7 @@ class Engine:
         fresh = await asyncio.to_thread(
             load_service, service.name, definition, self._limits, create=False
         )
-        self._background.spawn(self._retire(service.replace(fresh.backend)))
+        self._background.spawn(self._retire(service, service.replace(fresh.backend)))
         return service.describe()
 
     def submit(self, calls: Sequence[Call]) -> None:
@@ -199,6 +209,10 @@ class Engine:
         """See Host."""
         return self._predictor.capacity()
 
+    def fatal(self) -> str:
+        """See Host."""
+        return "; ".join(self._watchdog.lost())
+
     def describe(self, name: str) -> Json:
         """See Host."""
         return self._service(name).describe()
@@ -207,9 +221,9 @@ class Engine:
         """See Host."""
         return self._service(name).stats.to_json()
 
-    async def start_job(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
+    async def start_job(self, record: JobRecord) -> JobRecord:
         """See Host."""
-        return await self._trainings.start(number, request, resume=resume)
+        return await self._trainings.start(record)
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:
         """See Host."""
@@ -235,10 +249,16 @@ class Engine:
             body.pop("jobs")
         return body
 
-    async def _retire(self, backend: Backend) -> None:
+    async def _retire(self, service: Service, backend: Backend) -> None:
         """Free a backend when the calls that were planned with it are answered."""
         await self._predictor.released(backend)
-        await asyncio.to_thread(backend.close)
+        await asyncio.to_thread(service.lane.release, backend)
+
+    async def _stop_services(self) -> None:
+        await self._background.finish()
+        for service in self._services.values():
+            await asyncio.to_thread(service.stop)
+        self._services.clear()
 
     async def _retrained(self, name: str) -> None:
         if name in self._services:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ddstream.api.job import History, JobChange, JobRecord
@@ -20,12 +21,12 @@ class JobFeed:
     """An iterator over changes of jobs: the newest record, and the points since the last one.
 
     What happens between two reads comes as one change, so it holds no more than the jobs do.
-    The first change of a job carries the history that it began with.
+    Where a job was given another history, the next change carries it whole.
     """
 
     def __init__(self) -> None:
         self._news: dict[JobState, None] = {}
-        self._told: dict[JobState, dict[str, int]] = {}
+        self._told: dict[JobState, tuple[History, dict[str, int]]] = {}
         self._woken = asyncio.Event()
         self._closed = False
 
@@ -51,15 +52,21 @@ class JobFeed:
             await self._woken.wait()
         job = next(iter(self._news))
         del self._news[job]
-        return JobChange(job.record, self._points(job))
+        return self._change(job)
 
-    def _points(self, job: JobState) -> dict[str, list[float]]:
-        series = job.history.series
-        told = self._told.pop(job, {})
+    def _change(self, job: JobState) -> JobChange:
+        history = job.history
+        known, told = self._told.pop(job, (history, {}))
+        whole = known is not history
         if not job.record.status.ended:
-            self._told[job] = {name: len(values) for name, values in series.items()}
-        return {
-            name: values[told.get(name, 0) :]
-            for name, values in series.items()
-            if len(values) > told.get(name, 0)
-        }
+            lengths = {name: len(values) for name, values in history.series.items()}
+            self._told[job] = (history, lengths)
+        return JobChange(job.record, _since({} if whole else told, history), whole)
+
+
+def _since(told: Mapping[str, int], history: History) -> dict[str, list[float]]:
+    return {
+        name: values[told.get(name, 0) :]
+        for name, values in history.series.items()
+        if len(values) > told.get(name, 0)
+    }

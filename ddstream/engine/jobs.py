@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,18 +19,20 @@ from ddstream.api.job import (
     JobRecord,
     JobStatus,
     failed,
-    preloaded,
     report_json,
 )
 from ddstream.engine.feed import JobFeed, JobState
 from ddstream.engine.training import Training, TrainingSpec
 from ddstream.errors import InternalError, JobNotFound, fault
+from ddstream.fence import Fence, Fenced, reached_by
 from ddstream.repository import METRICS, Repository
 
 log = logging.getLogger(__name__)
 
 GRACE = 30.0
 """Seconds that a training has to save its checkpoint before it is killed."""
+RESTARTS = 3
+"""How often a trainer that died is started again without having written a checkpoint since."""
 
 OnEnd = Callable[[JobRecord], Awaitable[JobRecord]]
 
@@ -52,9 +54,12 @@ class Jobs:
     returns the record to show. A job that is stopped before it began never comes to it.
     """
 
-    def __init__(self, on_end: OnEnd = _unchanged, *, grace: float = GRACE) -> None:
+    def __init__(
+        self, on_end: OnEnd = _unchanged, *, grace: float = GRACE, restarts: int = RESTARTS
+    ) -> None:
         self._on_end = on_end
         self._grace = grace
+        self._restarts = restarts
         self._jobs: dict[tuple[str, int], _Job] = {}
         self._numbers: dict[str, int] = {}
         self._queues: dict[str, deque[_Job]] = {}
@@ -82,6 +87,7 @@ class Jobs:
         if key in self._jobs and not self._jobs[key].record.status.ended:
             raise InternalError(f"job {record.number} of {record.service} runs already")
         ended = asyncio.get_running_loop().create_future()
+        spec = replace(spec, run=record.run, epoch=record.epoch)
         job = self._jobs[key] = _Job(record, History(), Training(spec, record), ended)
         self._numbers[record.service] = max(self._numbers.get(record.service, 0), record.number)
         self._tell(job)
@@ -218,21 +224,37 @@ class Jobs:
     async def _train(self, job: _Job) -> None:
         assert job.training is not None
         spec = job.training.spec
-        repository = Repository(Path(spec.repository))
         try:
-            if await asyncio.to_thread(spec.resumes):
-                metrics = await asyncio.to_thread(repository.read_json, METRICS)
-                job.history.extend(preloaded(metrics))
-            record = await job.training.run(partial(self._changed, job))
-            await self._keep_metrics(repository, record, job.history)
+            record = await self._attempts(job, spec)
+            await asyncio.to_thread(_keep_metrics, spec, record, job.history)
             record = await self._on_end(record)
         except Exception as error:
             record = failed(job.record, fault(error, f"job {spec.service}/{spec.number}"))
         self._end(job, record)
 
+    async def _attempts(self, job: _Job, spec: TrainingSpec) -> JobRecord:
+        """Run a training to its end; a trainer that dies is followed by another."""
+        folder, vain, before = Path(spec.repository), 0, 0
+        while True:
+            assert job.training is not None
+            training = job.training
+            record = await training.run(partial(self._changed, job))
+            if not training.died:
+                return record
+            # A stop that comes from here on must find the next attempt.
+            job.training = Training(spec, job.record)
+            reached = await asyncio.to_thread(reached_by, spec.run, folder)
+            vain, before = (0 if reached > before else vain + 1), reached
+            if vain > self._restarts:
+                return record
+            log.warning("%s goes on from iteration %d", job.record.run, reached)
+
     def _changed(self, job: _Job, change: JobChange) -> None:
         job.record = change.record
-        job.history.extend(change.points)
+        if change.whole:
+            job.history = History(change.points)
+        else:
+            job.history.extend(change.points)
         self._tell(job)
 
     def _end(self, job: _Job, record: JobRecord) -> None:
@@ -243,10 +265,12 @@ class Jobs:
             job.ended.set_result(None)
         self._tell(job)
 
-    async def _keep_metrics(
-        self, repository: Repository, record: JobRecord, history: History
-    ) -> None:
-        try:
-            await asyncio.to_thread(repository.write_json, METRICS, report_json(record, history))
-        except OSError as error:
-            log.warning("%s/%s: history not kept: %s", record.service, record.number, error)
+
+def _keep_metrics(spec: TrainingSpec, record: JobRecord, history: History) -> None:
+    folder = Path(spec.repository)
+    try:
+        # Behind the trainer's own fence: who was given up does not write here either.
+        repository = Repository(folder, Fence(folder, spec.run, spec.epoch))
+        repository.write_json(METRICS, report_json(record, history))
+    except (OSError, Fenced) as error:
+        log.warning("%s: history not kept: %s", spec.run, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ddstream.api.envelope import Answer, Json
 from ddstream.api.predict import Call
@@ -14,6 +14,7 @@ from ddstream.backends import Backend
 from ddstream.background import Background
 from ddstream.connectors.fetch import Fetcher
 from ddstream.data import Datum
+from ddstream.engine.flight import Flight, sent
 from ddstream.engine.pipeline import Errand, Pipeline
 from ddstream.engine.service import Service
 from ddstream.engine.work import Work, too_late
@@ -21,6 +22,10 @@ from ddstream.errors import DDError, InputError, NoData, fault
 from ddstream.outputs.deliver import check_delivery, deliver, wants_delivery
 from ddstream.outputs.sinks import Sinks
 from ddstream.settings import Settings
+from ddstream.telemetry.spans import spans
+
+FETCHES = 64
+"""Most elements that are fetched from other hosts at a time."""
 
 
 class Predictor:
@@ -30,15 +35,17 @@ class Predictor:
         self._settings = settings
         self._fetcher = fetcher
         self._sinks = sinks
-        self._calls = 0
-        self._nbytes = 0
+        self._flight = Flight(settings.max_in_flight, settings.max_in_flight_bytes)
+        self._fetches = asyncio.Semaphore(FETCHES)
         self._services: dict[Work, Service] = {}
         self._ready: list[Errand] = []
         self._background = Background()
-        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._pipeline = Pipeline(self._settings.decode_threads, self._answered)
+        settings = self._settings
+        self._pipeline = Pipeline(
+            settings.decode_threads, settings.max_in_flight_bytes, self._answered
+        )
         self.interpret = self._pipeline.interpret
         return self
 
@@ -48,42 +55,41 @@ class Predictor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        while self._services:
-            self._changed.clear()
-            await self._changed.wait()
         await asyncio.to_thread(self._pipeline.close)
+
+    async def drained(self) -> None:
+        """Return when no call is in flight."""
+        while self._services:
+            await self._flight.change()
 
     async def drain(self, service: Service) -> None:
         """Return when no call of the service is in flight."""
         while any(owner is service for owner in self._services.values()):
-            self._changed.clear()
-            await self._changed.wait()
+            await self._flight.change()
 
     async def released(self, backend: Backend) -> None:
         """Return when no call in flight was planned with this backend."""
         while any(work.plan.backend is backend for work in self._services):
-            self._changed.clear()
-            await self._changed.wait()
+            await self._flight.change()
 
     def capacity(self) -> Capacity:
         """Calls and bytes in flight."""
-        limits = self._settings
-        return Capacity(self._calls, self._nbytes, limits.max_in_flight, limits.max_in_flight_bytes)
+        return self._flight.capacity()
 
     def accept(self, service: Service, call: Call) -> None:
         """Take a call; `flush` starts what was taken. Raises DDError for a bad call."""
         if not call.data:
             raise NoData
+        if service.lane.lost:
+            raise service.lane.failure()
         errand = service.errand(call)
         work = errand.work
         if wants_delivery(work.plan.output):
             check_delivery(work.plan.output, self._sinks)
         if work.late:
             raise too_late()
-        if not call.nbytes:
-            call.nbytes = sum(len(e) for e in call.data if isinstance(e, str | bytes))
-        self._calls += 1
-        self._nbytes += call.nbytes
+        call.nbytes = call.nbytes or sent(call)
+        self._flight.enter(work)
         self._services[work] = service
         if service.one_at_a_time and service.running is not None:
             service.queue.append(errand)
@@ -114,20 +120,37 @@ class Predictor:
 
     async def _fetch(self, errand: Errand) -> None:
         work = errand.work
-        timeout = work.plan.fetch_timeout
+        began = time.perf_counter()
         try:
             async with asyncio.TaskGroup() as group:
                 fetching = [
-                    group.create_task(self._fetcher.fetch(element, index, timeout=timeout))
+                    group.create_task(self._datum(work, element, index))
                     for index, element in enumerate(work.call.data)
                 ]
             work.data = [task.result() for task in fetching]
         except* Exception as errors:
             work.error = fault(errors.exceptions[0], "fetching data")
+        finally:
+            self._flight.fetched(work)
+        work.meters.fetch.observe(time.perf_counter() - began)
+        spans.record("fetch", work.call.headers, began, time.perf_counter())
+        if work.error is not None:
             self._answered(work)
         else:
             self._ready.append(errand)
             self.flush()
+
+    async def _datum(self, work: Work, element: Any, index: int) -> Datum:
+        if not _remote(element):
+            return await self._fetcher.fetch(element, index, timeout=work.plan.fetch_timeout)
+        async with self._fetches:
+            await self._flight.room(work)
+            if work.late:
+                raise too_late()
+            datum = await self._fetcher.fetch(element, index, timeout=work.plan.fetch_timeout)
+            if isinstance(datum.content, bytes):
+                self._flight.grow(work, len(datum.content))
+            return datum
 
     def _answered(self, work: Work) -> None:
         work.answered = True
@@ -162,10 +185,8 @@ class Predictor:
 
     def _close(self, work: Work, result: Answer | DDError) -> None:
         service = self._services.pop(work)
-        self._calls -= 1
-        self._nbytes -= work.call.nbytes
+        self._flight.leave(work)
         service.stats.count(work, time.perf_counter() - work.arrived)
-        self._changed.set()
         if service.running is work:
             service.running = None
             if service.queue:
@@ -174,3 +195,8 @@ class Predictor:
                 self._begin(following)
                 self.flush()
         work.call.done(result)
+
+
+def _remote(element: Any) -> bool:
+    """Whether a fetch of this element has to wait for another host."""
+    return isinstance(element, str) and "://" in element[:16] and not element.startswith("file:")

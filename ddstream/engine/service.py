@@ -11,11 +11,13 @@ from ddstream.api.envelope import Json, dumps
 from ddstream.api.parameters import merged
 from ddstream.api.predict import Call, OutputParameters
 from ddstream.api.service import Parameters, ServiceDefinition
+from ddstream.api.stream import stream_options
 from ddstream.backends import Backend
 from ddstream.connectors import CONNECTORS, Connector
 from ddstream.connectors.protocol import Limits
 from ddstream.data import Datum
 from ddstream.engine.lane import Finished, Lane
+from ddstream.engine.meters import Meters
 from ddstream.engine.pipeline import Errand
 from ddstream.engine.work import Plan, Work
 from ddstream.errors import ParameterError
@@ -93,16 +95,24 @@ class Service:
         self._plans: OrderedDict[bytes, Plan] = OrderedDict()
         self._lane: Lane | None = None
 
+    @property
+    def lane(self) -> Lane:
+        """Its lane, from `start` on."""
+        assert self._lane is not None
+        return self._lane
+
     def start(self, finished: Finished, max_batch: int) -> None:
         """Start the lane; `finished` gets each batch."""
         own = getattr(getattr(self.backend.parameters, "net", None), "test_batch_size", 0)
-        self._lane = Lane(self.name, own or max_batch, finished)
+        seconds = stream_options(self.definition).forward_timeout
+        self._meters = Meters(self.name)
+        self._lane = Lane(self._meters, own or max_batch, seconds, finished)
 
     def stop(self) -> None:
         """Finish what the lane holds and free the model; blocks."""
-        if self._lane is not None:
-            self._lane.close()
-        self.backend.close()
+        self.lane.close()
+        self.lane.release(self.backend)
+        self._meters.forget()
 
     def replace(self, backend: Backend) -> Backend:
         """Serve new calls with another backend; calls that are planned keep the old one, which
@@ -125,12 +135,11 @@ class Service:
 
     def errand(self, call: Call) -> Errand:
         """The work of a call, its inline data in place. Raises DDError."""
-        assert self._lane is not None
-        work = Work(call, self.plan(call.parameters))
+        work = Work(call, self.plan(call.parameters), self._meters)
         if call.raw:
             uris = call.uris
             work.data = [Datum(uris[i], content) for i, content in enumerate(call.data)]
-        return Errand(work, self._lane)
+        return Errand(work, self.lane)
 
     def connector(self, raw: Mapping[str, Any]) -> Connector:
         """The connector for these parameters over the service's own. Raises InputError."""

@@ -25,11 +25,12 @@ from ddstream.api.envelope import Json, dumps
 from ddstream.api.job import JobStatus
 from ddstream.api.predict import OutputParameters
 from ddstream.backends import BACKENDS
-from ddstream.backends.protocol import Setup, Trainable
+from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS
 from ddstream.data import Datasets, Progress
 from ddstream.engine.training import STOP, TrainingSpec
-from ddstream.errors import ParameterError, fault
+from ddstream.errors import InternalError, ParameterError, fault
+from ddstream.fence import Fenced
 from ddstream.measures import averaged
 from ddstream.repository import Repository
 from ddstream.roots import OutsideRoots
@@ -74,6 +75,10 @@ class Story:
         """Say what the training is doing before its first iteration."""
         self.wire.send(measure={"state": name}, warnings=list(warnings))
 
+    def goes_on(self, history: Mapping[str, Sequence[float]]) -> None:
+        """What the history is up to here: nothing, or what the checkpoint holds."""
+        self.wire.send(history=dict(history))
+
     def add(self, progress: Progress) -> None:
         """Take in an iteration."""
         self.live = progress.live
@@ -112,19 +117,23 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
     story = Story(wire)
     story.state("loading data")
     repository = Repository.open(Path(spec.repository))
+    if spec.run:
+        repository = repository.claimed(spec.run, spec.epoch)
     output = OutputParameters.parse(spec.parameters.output, "parameters.output", ParameterError)
     target = _target(spec, output.target_repository)
-    mllib = {**spec.parameters.mllib, "resume": spec.resumes()}
+    mllib = spec.parameters.mllib
     connector = CONNECTORS.load(spec.connector)(spec.parameters.input, repository, spec.limits)
     data = connector.datasets([Path(path) for path in spec.data], mllib)
     story.state("loading model", data.warnings)
     setup = Setup(mllib, connector.parameters, repository, spec.weights, spec.service_type)
     trainer = BACKENDS.load(spec.library).trainer(setup)
-    finished = _fit(trainer.fit(data, mllib, output.measure), story, stop)
+    progress = trainer.fit(data, mllib, output.measure)
+    story.goes_on(trainer.history)
+    finished = _fit(progress, story, stop)
     if finished and target is not None:
         repository.publish(target)
     status = JobStatus.FINISHED if finished else JobStatus.TERMINATED
-    story.end(status, _report(spec, data), [*data.warnings, *_warnings(trainer)])
+    story.end(status, _report(spec, data), [*data.warnings, *trainer.warnings])
 
 
 def _fit(progress: Iterator[Progress], story: Story, stop: threading.Event) -> bool:
@@ -142,10 +151,6 @@ def _report(spec: TrainingSpec, data: Datasets) -> Json:
         "model": {"repository": spec.repository},
         "parameters": {"input": dict(data.learned)},
     }
-
-
-def _warnings(trainer: Trainable) -> Sequence[str]:
-    return tuple(getattr(trainer, "warnings", ()))
 
 
 def _target(spec: TrainingSpec, path: str) -> Repository | None:
@@ -189,6 +194,8 @@ def main(parent: int) -> int:
         train(spec, wire, stop)
     except BrokenPipeError:
         return 1
+    except Fenced as error:
+        wire.send(error=InternalError(f"this training was given up: {error}").status())
     except Exception as error:
         wire.send(error=fault(error, "the training").status())
     return 0

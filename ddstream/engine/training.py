@@ -21,7 +21,6 @@ from ddstream.api.job import JobChange, JobRecord, JobStatus, failed
 from ddstream.api.service import Parameters
 from ddstream.connectors.protocol import Limits
 from ddstream.errors import InternalError
-from ddstream.repository import Repository
 from ddstream.roots import Roots
 from ddstream.settings import child_environment
 
@@ -41,8 +40,9 @@ OnChange = Callable[[JobChange], None]
 class TrainingSpec:
     """All that a training is made of; it travels to the child as one JSON line.
 
-    `parameters` are the creation's with the request's on top. `resume` says that this is another
-    attempt at a job: it goes on from the checkpoint that the last one left, or begins anew.
+    `parameters` are the creation's with the request's on top. `run` names the training through all
+    its attempts, and `epoch` counts those: a later one goes on from the checkpoint that the last
+    one left, and keeps it from writing. Without a `run` nobody is kept from anything.
     """
 
     service: str
@@ -54,18 +54,13 @@ class TrainingSpec:
     service_type: str = "supervised"
     weights: str = ""
     limits: Limits = field(default_factory=Limits)
-    resume: bool = False
+    run: str = ""
+    epoch: int = 0
 
     @property
     def connector(self) -> str:
         """Name of the input connector."""
         return str(self.parameters.input.get("connector", ""))
-
-    def resumes(self) -> bool:
-        """Whether it goes on from a checkpoint; blocks on the repository's folder."""
-        if not self.resume:
-            return bool(self.parameters.mllib.get("resume", False))
-        return any(point.solver for point in Repository(Path(self.repository)).checkpoints())
 
     def to_json(self) -> Json:
         """For the pipe."""
@@ -80,7 +75,8 @@ class TrainingSpec:
             "weights": self.weights,
             "roots": [str(folder) for folder in self.limits.roots.folders],
             "max_pixels": self.limits.max_pixels,
-            "resume": self.resume,
+            "run": self.run,
+            "epoch": self.epoch,
         }
 
     @classmethod
@@ -107,6 +103,8 @@ class Training:
         self._process: asyncio.subprocess.Process | None = None
         self._begun = False
         self._killed = False
+        self.died = False
+        """The child ended unasked and unfinished: killed, crashed, out of memory."""
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
 
     @property
@@ -204,9 +202,13 @@ class Training:
             self._begun = self._begun or bool(points)
             if status := message.get("status"):
                 on_change(JobChange(self.record, points))
+                unasked = self.record.status is JobStatus.RUNNING
+                if status == JobStatus.TERMINATED and unasked:
+                    return self._broken_off("somebody else's SIGTERM")
                 return self.ended(JobStatus(status), **changes)
             self.record = self.record.evolve(**changes)
-            on_change(JobChange(self.record, points))
+            whole = "history" in message
+            on_change(JobChange(self.record, message["history"] if whole else points, whole))
         return None
 
     def _changes(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,11 +236,15 @@ class Training:
         words.cancel()
 
     def _died(self, returncode: int | None) -> JobRecord:
-        if self._killed:
+        if self._killed or self.record.status is not JobStatus.RUNNING:
+            # It was asked to end, and has; what it last saved is kept.
             return self.ended(JobStatus.TERMINATED)
-        how = _exit(returncode)
+        return self._broken_off(_exit(returncode))
+
+    def _broken_off(self, how: str) -> JobRecord:
+        self.died = True
         last = " | ".join(word for word in self._last_words if word)[-1000:]
-        log.error("%s: the trainer died without a word: %s", self._name, how)
+        log.error("%s: the trainer ended unasked: %s", self._name, how)
         text = f"the training process died: {how}" + (f"; last output: {last}" if last else "")
         return failed(self.record, InternalError(text))
 

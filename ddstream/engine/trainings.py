@@ -20,7 +20,7 @@ from ddstream.api.job import (
     started_answer,
     stopped_answer,
 )
-from ddstream.api.parameters import merged
+from ddstream.api.parameters import envelope, merged
 from ddstream.api.predict import OutputParameters
 from ddstream.api.service import ModelObject, Parameters, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
@@ -68,9 +68,9 @@ class Trainings:
     async def train(self, request: TrainRequest) -> Answer:
         """`POST /train`: start, and wait for the end if the call is blocking."""
         service = self._service(request.service)
-        record, warnings = await self._start(None, request, resume=False)
+        record = await self.start(_asked(request))
         if request.asynchronous:
-            return started_answer(record, warnings)
+            return started_answer(record, list(record.warnings))
         try:
             state = await self._jobs.wait(record.service, record.number)
         except asyncio.CancelledError:
@@ -96,9 +96,29 @@ class Trainings:
         record = await self._jobs.delete(name, stop.job, wait=stop.wait, force=stop.force)
         return stopped_answer(record)
 
-    async def start(self, number: int, request: TrainRequest, *, resume: bool) -> JobRecord:
-        """Start a job whose number somebody else gives."""
-        record, _ = await self._start(number, request, resume=resume)
+    async def start(self, record: JobRecord) -> JobRecord:
+        """Start a job, or another attempt at one; number 0 is the next that is free."""
+        request = envelope(TrainRequest, record.request)
+        service = self._service(request.service)
+        spec, warnings = await asyncio.to_thread(self._spec, service, request)
+        # From here to the start nothing waits: the service is still there, the number still free.
+        if self._service(service.name) is not service:
+            raise ServiceNotFound
+        about = {
+            "mltype": service.backend.mltype,
+            "sname": service.name,
+            "description": service.definition.description,
+            "model": {"repository": spec.repository},
+        }
+        record = record.evolve(
+            service=service.name,
+            number=record.number or self._jobs.next_number(service.name),
+            status=JobStatus.RUNNING,
+            about=about,
+            warnings=tuple(dict.fromkeys([*record.warnings, *warnings])),
+        )
+        self._jobs.start(record, replace(spec, number=record.number))
+        await asyncio.to_thread(service.repository.keep_request, REQUEST, record.request)
         return record
 
     def stop(self, service: str, number: int, *, force: bool) -> None:
@@ -122,31 +142,7 @@ class Trainings:
         if not service.backend.trained and self._jobs.training(service.name):
             raise TrainPredictConflict
 
-    async def _start(
-        self, number: int | None, request: TrainRequest, *, resume: bool
-    ) -> tuple[JobRecord, list[str]]:
-        service = self._service(request.service)
-        spec, warnings = await asyncio.to_thread(self._spec, service, request, resume)
-        # From here to the start nothing waits: the service is still there, the number still free.
-        if self._service(service.name) is not service:
-            raise ServiceNotFound
-        number = number or self._jobs.next_number(service.name)
-        spec = replace(spec, number=number)
-        about = {
-            "mltype": service.backend.mltype,
-            "sname": service.name,
-            "description": service.definition.description,
-            "model": {"repository": spec.repository},
-        }
-        raw = request.model_dump(by_alias=True)
-        record = JobRecord(service.name, number, about=about, request=raw, warnings=warnings)
-        self._jobs.start(record, spec)
-        await asyncio.to_thread(service.repository.keep_request, REQUEST, raw)
-        return record, warnings
-
-    def _spec(
-        self, service: Service, request: TrainRequest, resume: bool
-    ) -> tuple[TrainingSpec, list[str]]:
+    def _spec(self, service: Service, request: TrainRequest) -> tuple[TrainingSpec, list[str]]:
         """What the training is made of. Raises DDError for what can be refused at once."""
         if not request.data:
             raise NoData
@@ -169,7 +165,6 @@ class Trainings:
             service_type=service.definition.type,
             weights=model.weights,
             limits=self._limits,
-            resume=resume,
         )
         return spec, warnings
 
@@ -194,3 +189,7 @@ class Trainings:
         if record.status is not JobStatus.ERROR:
             await self._retrained(record.service)
         return record
+
+
+def _asked(request: TrainRequest) -> JobRecord:
+    return JobRecord(request.service, 0, request=request.model_dump(by_alias=True))

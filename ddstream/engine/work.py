@@ -12,6 +12,7 @@ from ddstream.api.predict import Call, OutputParameters
 from ddstream.backends import Backend
 from ddstream.connectors import Connector
 from ddstream.data import Datum, Sample
+from ddstream.engine.meters import Meters
 from ddstream.errors import DDError, TimedOut
 from ddstream.tasks import Task
 
@@ -44,6 +45,7 @@ class Work:
 
     call: Call
     plan: Plan
+    meters: Meters
     data: list[Datum] = field(default_factory=list)
     predictions: list[Json | None] = field(default_factory=list)
     read: int = 0
@@ -54,8 +56,8 @@ class Work:
     """Samples whose prediction has come."""
     error: DDError | None = None
     answered: bool = False
-    parked: bool = False
-    """Reading waits for predictions, so that a huge folder stays bounded."""
+    fetched: int = 0
+    """Bytes that were fetched for it."""
     arrived: float = field(default_factory=time.perf_counter)
     decoded: float = 0.0
     """Seconds spent reading."""
@@ -86,6 +88,10 @@ class Item:
     work: Work
     index: int
     sample: Sample
+    since: float = 0.0
+    """When it was ready for the model, by `time.perf_counter`."""
+    nbytes: int = 0
+    """What the sample holds."""
 
 
 def too_late() -> DDError:

@@ -7,8 +7,12 @@ from dataclasses import replace
 
 from ddstream.api.envelope import JSON, TEXT, Answer, Json, Relay, dumps
 from ddstream.api.predict import NetworkOutput, OutputParameters
+from ddstream.errors import Severity, SinkError
 from ddstream.outputs.sinks import Sinks
 from ddstream.outputs.template import parse, render
+
+_LATER = (408, 429)
+"""Codes below 500 by which a sink asks for another try."""
 
 
 def wants_delivery(output: OutputParameters) -> bool:
@@ -24,17 +28,32 @@ def check_delivery(output: OutputParameters, sinks: Sinks) -> None:
         sinks.sink(output.network.url)
 
 
+class SinkDown(SinkError):
+    """The sink takes nothing now; `answer` is the prediction with what the sink said."""
+
+    severity: Severity = "transient"
+
+    def __init__(self, answer: Answer, relay: Relay) -> None:
+        text = relay.content[:200].decode(errors="replace")
+        super().__init__(f"HTTP status {relay.code}: {text}")
+        self.answer = replace(answer, relay=relay)
+
+
 async def deliver(answer: Answer, output: OutputParameters, sinks: Sinks) -> Answer:
     """The answer with its rendered text and the sink's answer, as `output` asks.
 
-    Raises ParameterError for a template or URL that cannot be used, SinkError for a failed push.
+    Raises ParameterError for a template or URL that cannot be used, SinkError for a failed push,
+    SinkDown for a sink that says to come back later.
     """
     document = _document(answer, output)
     if output.template:
         text = await asyncio.to_thread(render, output.template, document)
         answer = replace(answer, text=text, text_type=_media_type(output.network) or TEXT)
     if output.network is not None:
-        answer = replace(answer, relay=await _pushed(answer, document, output.network, sinks))
+        relay = await _pushed(answer, document, output.network, sinks)
+        if relay.code >= 500 or relay.code in _LATER:
+            raise SinkDown(answer, relay)
+        answer = replace(answer, relay=relay)
     return answer
 
 

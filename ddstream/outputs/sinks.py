@@ -18,6 +18,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ddstream.api.envelope import JSON, Relay
+from ddstream.connectors.addresses import literal
 from ddstream.errors import DDError, ParameterError, SinkError
 
 LOOPBACK = ("localhost", "127.0.0.0/8", "::1")
@@ -34,7 +35,8 @@ class Sink(Protocol):
     async def push(self, url: str, method: str, content: bytes, content_type: str) -> Relay:
         """Deliver, and return what the far side said.
 
-        Raises ParameterError for a URL that may not be pushed to, SinkError if it fails.
+        Raises ParameterError for a URL that may not be pushed to, SinkError if it fails:
+        a transient one if it could not be reached.
         """
 
     async def close(self) -> None:
@@ -91,8 +93,7 @@ class HttpSink:
 
     async def push(self, url: str, method: str, content: bytes, content_type: str) -> Relay:
         """See Sink."""
-        target = _target(url)
-        self._allowed.check(target)
+        target = self._allowed.checked(_target(url))
         headers = {"Content-Type": content_type}
         try:
             async with self._opened().request(
@@ -107,7 +108,7 @@ class HttpSink:
             raise ParameterError(f"output.network: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise SinkError(f"{target.host}: {reason}") from error
+            raise SinkError(f"{target.host}: {reason}").graded("transient") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -136,24 +137,25 @@ class _Allowed:
             except ValueError:
                 self._names.add(entry.lower())
 
-    def check(self, url: URL) -> None:
-        """Raises ParameterError if no address of this host can be allowed."""
+    def checked(self, url: URL) -> URL:
+        """The URL to connect to. Raises ParameterError if no address of its host can be allowed."""
         host = url.host or ""
-        address = _address(host)
-        if address is not None:
-            allowed = self.named(host) or self.address(host)
-        else:
-            allowed = self.named(host) or bool(self._networks)
-        if not allowed:
+        address = literal(url.raw_host or "")
+        if address is None:
+            if not (self.named(host) or self._networks):
+                raise _refused(host)
+            return url
+        if not (self.named(host) or self.named(str(address)) or self.address(str(address))):
             raise _refused(host)
+        return url.with_host(str(address))
 
     def named(self, host: str) -> bool:
         """Whether every address of a host of this name is allowed."""
-        return "*" in self._names or host.lower() in self._names
+        return "*" in self._names or host.lower().rstrip(".") in self._names
 
     def address(self, address: str) -> bool:
         """Whether the address lies in an allowed network."""
-        ip = _address(address)
+        ip = literal(address)
         return ip is not None and any(ip in network for network in self._networks)
 
 
@@ -185,19 +187,14 @@ def _refused(host: str) -> ParameterError:
     )
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-
-
 def _target(url: str) -> URL:
     try:
         target = URL(url)
+        # A host of broken letters says so only when it is asked for.
+        host = target.host
     except ValueError as error:
         raise ParameterError(f"output.network.url: {error}") from error
-    if not target.host:
+    if not host:
         raise ParameterError(f"output.network.url: {url[:100]!r} names no host")
     return target
 

@@ -8,20 +8,26 @@ from aiohttp import web
 
 from ddstream.api.envelope import JSON, dumps
 from ddstream.api.protocol import Api
+from ddstream.rest.bodies import Bodies
 from ddstream.rest.handlers import Verbs
-from ddstream.rest.middleware import edge
+from ddstream.rest.keys import ApiKeys
+from ddstream.rest.middleware import edge, guard
 from ddstream.rest.openapi import describe
-from ddstream.rest.probes import Probes
+from ddstream.rest.probes import Notes, Probes
+from ddstream.rest.rates import Rates
 from ddstream.rest.reply import respond
+from ddstream.rest.server import READ_TIMEOUT
+from ddstream.rest.tracing import traced
 from ddstream.settings import Settings
 
 
-def app(api: Api, settings: Settings) -> web.Application:
+def app(api: Api, settings: Settings, notes: Notes = tuple) -> web.Application:
     """All routes of the API over `api`, its description, and the probes of an operator."""
-    application = web.Application(
-        client_max_size=settings.max_request_bytes, middlewares=[edge(settings.allow_origin)]
-    )
-    verbs, operator = Verbs(api, settings.max_request_bytes), Probes(api.health)
+    rates = Rates(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
+    layers = [traced(), edge(settings.allow_origin), guard(ApiKeys.of(settings.api_keys), rates)]
+    application = web.Application(client_max_size=settings.max_request_bytes, middlewares=layers)
+    application[READ_TIMEOUT] = settings.read_timeout
+    verbs, operator = Verbs(api, Bodies(settings)), Probes(api.health, notes)
     application.add_routes([*verbs.routes(), *operator.routes(), *_documentation()])
     return application
 

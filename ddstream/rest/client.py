@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -24,16 +26,30 @@ class HttpApi:
     """Implements Api over HTTP. `async with HttpApi("http://host:port") as api:`.
 
     Every verb also raises Unavailable if the server cannot be reached, TimedOut after `timeout`
-    seconds (None: never). Bytes and arrays in `data` travel as base64.
+    seconds (None: never). Bytes and arrays in `data` travel as base64. `api_key` is shown with
+    each call; `cafile` has the authorities of an HTTPS server that the system does not know.
     """
 
-    def __init__(self, url: str, *, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float | None = None,
+        api_key: str | None = None,
+        cafile: Path | None = None,
+    ) -> None:
         self._base = url.rstrip("/")
+        self._shown = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._tls = ssl.create_default_context(cafile=cafile) if cafile else True
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout,
+            headers=self._shown,
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

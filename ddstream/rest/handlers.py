@@ -16,8 +16,9 @@ from ddstream.api.protocol import Api
 from ddstream.api.service import ServiceDefinition, clear_mode, service_name
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.errors import BadRequest, ServiceExists, ServiceNotFound
+from ddstream.rest.bodies import Bodies
 from ddstream.rest.query import boolean, query_json, unread
-from ddstream.rest.reply import answered, too_large
+from ddstream.rest.reply import answered
 
 P = TypeVar("P", bound=ParameterObject)
 
@@ -28,9 +29,9 @@ _LONG = 1 << 20
 class Verbs:
     """The eight verbs of an Api over HTTP."""
 
-    def __init__(self, api: Api, max_bytes: int) -> None:
+    def __init__(self, api: Api, bodies: Bodies) -> None:
         self._api = api
-        self._max_bytes = max_bytes
+        self._bodies = bodies
 
     def routes(self) -> list[web.RouteDef]:
         """The route table (contract 1.1); PUT and POST are alike."""
@@ -107,9 +108,7 @@ class Verbs:
         return True
 
     async def _body(self, request: web.Request, model: type[P]) -> P:
-        if (request.content_length or 0) > self._max_bytes:
-            raise too_large()
-        content = await request.read()
+        content = await self._bodies.read(request)
         if len(content) > _LONG:
             return await asyncio.to_thread(_parsed, content, model)
         return _parsed(content, model)

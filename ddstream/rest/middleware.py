@@ -8,11 +8,19 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from ddstream.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from ddstream.errors import Unauthorized
+from ddstream.metrics import HTTP_REFUSED, HTTP_REQUESTS, HTTP_SECONDS
+from ddstream.rest.keys import ApiKeys
+from ddstream.rest.rates import Rates, place
 from ddstream.rest.reply import SERVICE, failed
+from ddstream.rest.tracing import QUIET
 
 access_log = logging.getLogger("ddstream.access")
 
+OPEN = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/docs"})
+"""Paths that ask for no key: an operator's probes, and what describes the API."""
+REFUSALS = {401: "unauthorized", 408: "too_slow", 413: "too_large", 429: "too_many"}
+"""Why a request was refused before any work, by its code."""
 METHODS = ("GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS")
 
 
@@ -39,6 +47,29 @@ def edge(allow_origin: str) -> Middleware:
     return outermost
 
 
+def guard(keys: ApiKeys, rates: Rates | None) -> Middleware:
+    """The middleware that knows who calls, and how often; probes and descriptions are for all.
+
+    Who shows no key that is known is counted by the address, so that keys cannot be tried out.
+    """
+
+    @web.middleware
+    async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in OPEN:
+            return await handler(request)
+        try:
+            caller = f"key {keys.owner(request)}" if keys else place(request.remote)
+        except Unauthorized:
+            if rates is not None:
+                rates.take(place(request.remote))
+            raise
+        if rates is not None:
+            rates.take(caller)
+        return await handler(request)
+
+    return door
+
+
 def _preflight(request: web.Request) -> web.Response:
     wanted = request.headers.get("Access-Control-Request-Headers", "Content-Type")
     return web.Response(
@@ -56,7 +87,15 @@ def _observe(request: web.Request, code: int, seconds: float) -> None:
     method = request.method if request.method in METHODS else "other"
     HTTP_REQUESTS.labels(route, method, code).inc()
     HTTP_SECONDS.labels(route, method).observe(seconds)
-    if access_log.isEnabledFor(logging.INFO):
-        service = request.get(SERVICE, "") or "<n/a>"
+    if code in REFUSALS:
+        HTTP_REFUSED.labels(REFUSALS[code]).inc()
+    level = logging.DEBUG if route in QUIET else logging.INFO
+    if access_log.isEnabledFor(level):
+        service = request.get(SERVICE, "")
         path, ms = request.rel_url.raw_path, seconds * 1e3
-        access_log.info('HTTP/1.1 "%s %s" %s %d %.0fms', method, path, service, code, ms)
+        told = {"method": method, "path": path, "code": code, "ms": round(ms, 3)}
+        access_log.log(
+            level,
+            *('HTTP/1.1 "%s %s" %s %d %.0fms', method, path, service or "<n/a>", code, ms),
+            extra=told | ({"service": service} if service else {}),
+        )

@@ -19,6 +19,12 @@ from ddstream.rest.operations import OPERATIONS, Operation
 from ddstream.version import __version__
 
 _JSON = "application/json"
+_ALWAYS = (401, 408, 429, 500, 503, 504)
+"""Errors that any route of the API may answer."""
+_KEYS: Json = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
 _REFS = "#/components/schemas/"
 
 
@@ -36,14 +42,14 @@ def describe() -> Json:
             "description": "Deep learning services over HTTP: create, train, predict.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": _KEYS},
     }
 
 
 def _operation(route: Operation, method: str) -> Json:
     wrong = {"$ref": _REFS + answers.ErrorAnswer.__name__}
     responses = {str(code): _response(code, model) for code, model in route.answers.items()}
-    for code in (*route.errors, 500, 503, 504) if route.errors else ():
+    for code in sorted({*route.errors, *_ALWAYS}) if route.errors else ():
         responses[str(code)] = {
             "description": _meaning(code),
             "content": {_JSON: {"schema": wrong}},
@@ -54,6 +60,9 @@ def _operation(route: Operation, method: str) -> Json:
         "parameters": [*_path_parameters(route.path), *route.query],
         "responses": responses,
     }
+    if route.errors:
+        # Without configured keys everybody may call: the empty one stands for that.
+        operation["security"] = [*({name: []} for name in _KEYS), {}]
     if route.body is not None:
         schema = {"$ref": _REFS + route.body.__name__}
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": schema}}}

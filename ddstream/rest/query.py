@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ddstream.api.envelope import Json
+from ddstream.api.incoming import MAX_DEPTH
 from ddstream.errors import BadRequest
 
 TEXTS = frozenset({"service", "clear"})
@@ -25,11 +26,13 @@ class QueryError(BadRequest):
 def query_json(query: Mapping[str, str]) -> Json:
     """The JSON of a query: dots nest; `true`, `false` and numbers are typed.
 
-    Raises BadRequest where a member is both a value and an object.
+    Raises BadRequest where a member is both a value and an object, or lies too deep.
     """
     result: Json = {}
     for name, text in query.items():
         *path, last = name.split(".")
+        if len(path) >= MAX_DEPTH:
+            raise BadRequest(f"query: {name[:40]}... is nested more than {MAX_DEPTH} levels deep")
         place: Any = result
         for step in path:
             place = place.setdefault(step, {})

@@ -9,7 +9,15 @@ from http import HTTPStatus
 from aiohttp import web
 
 from ddstream.api.envelope import JSON, Answer, Json, dumps, error_json
-from ddstream.errors import BadRequest, DDError, InternalError, TooLarge, TooManyRequests
+from ddstream.errors import (
+    BadRequest,
+    DDError,
+    InternalError,
+    SlowRequest,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +54,9 @@ def failed(error: Exception) -> web.Response:
             return failed(too_large())
         return _routing_error(error)
     if isinstance(error, web.RequestPayloadError | ConnectionError):
-        return failed(BadRequest(f"the body cannot be read: {error}"))
+        response = failed(BadRequest(f"the body cannot be read: {error}"))
+        response.force_close()
+        return response
     if not isinstance(error, DDError):
         number = secrets.token_hex(4)
         log.error("error %s: a request failed", number, exc_info=error)
@@ -54,6 +64,11 @@ def failed(error: Exception) -> web.Response:
     response = json_response(error.code, error_json(error))
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, SlowRequest | TooLarge):
+        # What is left of the body would be taken for the next request, or read for nothing.
+        response.force_close()
     return response
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import ssl
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,9 +16,16 @@ from aiohttp.web_protocol import RequestHandler
 
 from ddstream.api.envelope import JSON, dumps
 from ddstream.rest.reply import status_json
+from ddstream.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
+READ_TIMEOUT = web.AppKey("read_timeout", float)
+"""Where an application keeps how many seconds a client has for its headers."""
+
+_READ_SECONDS = 75.0
+_LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is read, so that the client can read why."""
 _MAX_HEADER = 16384
 """Bytes of a request line or a header (contract 0.6)."""
 
@@ -24,26 +33,40 @@ _MAX_HEADER = 16384
 class Server:
     """`async with Server(app, host, port) as server:` listens; port 0 takes a free one.
 
-    At the end it stops accepting and gives open requests `drain` seconds to finish.
+    With `tls` it speaks HTTPS. Whoever sends no complete headers for the application's
+    READ_TIMEOUT seconds is cut off. At the end it stops accepting and gives open requests `drain`
+    seconds to finish.
     """
 
-    def __init__(self, app: web.Application, host: str, port: int, *, drain: float = 30.0) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        *,
+        drain: float = 30.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._runner = _Runner(
             app,
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=drain,
+            lingering_time=_LINGER_SECONDS,
+            keepalive_timeout=app.get(READ_TIMEOUT, _READ_SECONDS),
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
         )
         self._host = host
+        self._tls = tls
         self.port = port
         """The port that it listens on, once it does."""
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self.port).start()
+            site = web.TCPSite(self._runner, self._host, self.port, ssl_context=self._tls)
+            await site.start()
             self.port = int(self._runner.addresses[0][1])
         except BaseException:
             await self._runner.cleanup()
@@ -62,7 +85,26 @@ class Server:
     def url(self) -> str:
         """Where it can be reached."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+
+def server_tls(certfile: Path | None, keyfile: Path | None) -> ssl.SSLContext | None:
+    """The TLS of a server with this certificate, 1.2 or newer; None without one.
+
+    Raises SettingsError for files that do not fit.
+    """
+    if certfile is None:
+        if keyfile is not None:
+            raise SettingsError("tls_keyfile: there is no tls_certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Without a password for the key it must not be asked for at a terminal.
+        context.load_cert_chain(certfile, keyfile, password=lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"tls_certfile {certfile}: {error}") from error
+    return context
 
 
 async def stopped() -> None:

@@ -7,31 +7,49 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin import NewTopic as KafkaTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from ddstream.errors import Unavailable
 from ddstream.stream.connection import Connection
+from ddstream.stream.refusals import denied
 from ddstream.stream.topics import NewTopic
 
 APPEAR_SECONDS = 30.0
-_EXISTS, _NO_GROUP, _NOT_EMPTY = 36, 69, 68
+_DENIED, _EXISTS, _NO_GROUP, _NOT_EMPTY = 29, 36, 69, 68
+
+
+class _Hidden(Exception):
+    """The topic that we may not describe."""
 
 
 async def ensure_topics(connection: Connection, topics: Sequence[NewTopic]) -> None:
     """Make what is missing, and return when every broker's metadata shows all of them.
 
-    A topic that is still being deleted is made again when it is gone. Raises Unavailable when
-    that takes longer than 30 s, and aiokafka's errors for what the broker refuses.
+    A topic that is still being deleted is made again when it is gone. Raises Refused for what the
+    cluster's access rules deny, Unavailable when it takes longer than 30 s, and aiokafka's errors.
     """
     end = time.monotonic() + APPEAR_SECONDS
     async with connection.admin() as admin:
         while True:
-            await _create(admin, topics)
-            if await _partitions(admin, [t.name for t in topics]):
+            try:
+                await _create(admin, topics)
+                found = await _partitions(admin, [t.name for t in topics])
+            except _Hidden as error:
+                raise denied(connection.settings, "see", f"topic {error}") from error
+            except TopicAuthorizationFailedError as error:
+                raise denied(connection.settings, "create", f"topic {error.args[0]}") from error
+            if found:
                 return
             if time.monotonic() > end:
                 raise Unavailable(f"topics did not appear: {[t.name for t in topics]}")
@@ -49,6 +67,9 @@ async def _create(admin: AIOKafkaAdminClient, topics: Sequence[NewTopic]) -> Non
             for t in missing
         ]
     )
+    hidden = sorted(name for name, code, *_ in response.topic_errors if code == _DENIED)
+    if hidden:
+        raise TopicAuthorizationFailedError(", ".join(hidden))
     for name, code, *text in response.topic_errors:
         if code not in (0, _EXISTS):
             raise for_code(code)(f"{name}: {text[0] if text else ''}")
@@ -59,10 +80,22 @@ async def _partitions(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[
     found = {}
     for topic in await admin.describe_topics(list(names)):
         partitions = topic["partitions"]
+        if topic["error_code"] == _DENIED:
+            raise _Hidden(topic["topic"])
         if topic["error_code"] or not partitions or any(p["leader"] < 0 for p in partitions):
             return None
         found[topic["topic"]] = len(partitions)
     return found if set(found) == set(names) else None
+
+
+async def check_groups(connection: Connection, groups: Iterable[str]) -> None:
+    """Raises Refused for a group that we may not join; aiokafka would keep that to itself."""
+    async with connection.admin() as admin:
+        for group in groups:
+            try:
+                await admin.find_coordinator(group)
+            except GroupAuthorizationFailedError as error:
+                raise denied(connection.settings, "join", f"group {group}") from error
 
 
 async def delete_topic(connection: Connection, name: str) -> None:
@@ -129,6 +162,23 @@ async def _config(admin: AIOKafkaAdminClient, name: str) -> Mapping[str, Any]:
         for resource in response.resources
         for entry in resource[4]
     }
+
+
+async def record_limit(connection: Connection, topic: str, default: int) -> int:
+    """Most bytes of a batch that the topic takes; `default` if it may not be read."""
+    try:
+        async with connection.admin() as admin:
+            return int((await _config(admin, topic)).get("max.message.bytes", default))
+    except ClusterAuthorizationFailedError:
+        return default
+
+
+async def delete_before(connection: Connection, topic: str, offsets: Mapping[int, int]) -> None:
+    """Delete the records of each partition that lie before an offset."""
+    async with connection.admin() as admin:
+        await admin.delete_records(
+            {TopicPartition(topic, n): RecordsToDelete(offset) for n, offset in offsets.items()}
+        )
 
 
 async def group_lag(connection: Connection, group: str, ends: Mapping[Any, int]) -> int:

@@ -14,7 +14,14 @@ from pydantic import TypeAdapter
 
 from ddstream.api.answers import PredictAnswer
 from ddstream.api.predict import PredictRequest
-from ddstream.api.stream import ControlCommand, JobRow, ServiceRecord, TrainCommand, WorkerRecord
+from ddstream.api.stream import (
+    ControlCommand,
+    JobRow,
+    RejectMark,
+    ServiceRecord,
+    TrainCommand,
+    WorkerRecord,
+)
 from ddstream.settings import Settings
 from ddstream.stream.control import declare
 from ddstream.stream.topics import Topics, TopicSpec, specs
@@ -26,6 +33,7 @@ SCHEMAS: Mapping[str, Any] = {
     "ServiceRecord": ServiceRecord,
     "WorkerRecord": WorkerRecord,
     "JobRow": JobRow,
+    "RejectMark": RejectMark,
     "PredictRequest": PredictRequest,
     "PredictAnswer": PredictAnswer,
 }

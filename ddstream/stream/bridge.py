@@ -10,18 +10,24 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from ddstream import metrics
 from ddstream.api.envelope import Answer, Json, dumps
 from ddstream.api.stream import WorkerRecord
 from ddstream.background import Background
-from ddstream.errors import TimedOut
+from ddstream.errors import TimedOut, Unavailable
 from ddstream.stream import messages
 from ddstream.stream.admin import delete_topic, ensure_topics
-from ddstream.stream.connection import TRANSIENT, Connection, persist, started, stopped
+from ddstream.stream.connection import TRANSIENT, Connection, Told, persist, started, stopped
+from ddstream.stream.jobrows import newer
+from ddstream.stream.pulse import Pulse
+from ddstream.stream.refusals import Refused
 from ddstream.stream.replies import Replies
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
 from ddstream.stream.worker import new_id
 from ddstream.stream.writer import Writer
+from ddstream.telemetry.origin import TRACEPARENT, origin
+from ddstream.telemetry.spans import spans
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +44,14 @@ class Bridge:
         self.settings = connection.settings
         self.topics = Topics(connection.settings)
         self.services = Table(connection, self.topics.services)
-        self.jobs = Table(connection, self.topics.jobs)
+        self.jobs = Table(connection, self.topics.jobs, accepts=newer)
         self.workers = Table(connection, self.topics.workers)
         self._connection = connection
         self._replies = Replies(connection, self.topics.replies(self.id))
+        self._pulse = Pulse(connection)
         self._background = Background()
         self._started = AsyncExitStack()
+        self._refused = asyncio.Event()
         self._problem = "starting: waiting for the broker"
         self._alive = time.monotonic()
 
@@ -61,22 +69,39 @@ class Bridge:
         await self._started.aclose()
 
     async def ready(self) -> None:
-        """Return when requests can be served. Raises TimedOut after the request timeout."""
+        """Return when requests can be served. Raises TimedOut after the request timeout, and
+        Unavailable at once if the cluster does not let us start."""
         if not self._problem:
             return
+        refused = asyncio.ensure_future(self._refused.wait())
         try:
-            async with asyncio.timeout(self.settings.request_timeout):
-                await asyncio.shield(self._starting)
-        except TimeoutError as error:
-            raise TimedOut(self._problem) from error
+            await asyncio.wait(
+                {self._starting, refused},
+                timeout=self.settings.request_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            refused.cancel()
+        if self._starting.done():
+            self._starting.result()
+        elif self._refused.is_set():
+            raise Unavailable(self._problem)
+        else:
+            raise TimedOut(self._problem)
 
     async def health(self) -> Sequence[str]:
-        """Reasons why requests cannot be served; empty when they can."""
+        """Reasons why requests cannot be served; empty when they can. It waits for nothing."""
         if self._problem:
             return [self._problem]
         tables = (self.services, self.jobs, self.workers)
-        reasons = [f"table {table.topic}: {table.problem}" for table in tables if table.problem]
-        return reasons + ([f"replies: {self._replies.problem}"] if self._replies.problem else [])
+        told = [self._pulse.problem, self._replies.problem, *(table.problem for table in tables)]
+        return [problem for problem in told if problem]
+
+    def notes(self) -> list[str]:
+        """What an operator may want to know: requests wait while no worker lives."""
+        if self._problem or self.live():
+            return []
+        return ["no live worker: requests wait for one"]
 
     async def command(self, topic: str, key: str, command: Any) -> Answer:
         """Have a worker do a command, and return its answer or raise its error."""
@@ -87,8 +112,16 @@ class Bridge:
     ) -> Answer:
         """Write a request and wait. Raises what the answer carries, TimedOut or Unavailable."""
         deadline = time.time() + self.settings.request_timeout
-        with self._replies.open(deadline) as reply:
-            await self._writer.ask(topic, key, value, (*reply.headers, *extra))
+        span = spans.begin(f"send {topic}", origin().traceparent, "producer")
+        context = ((TRACEPARENT, span.traceparent.encode()),) if span.traceparent else ()
+        with self._replies.open(deadline) as reply, metrics.WAITING_REQUESTS.track_inprogress():
+            try:
+                await self._writer.ask(topic, key, value, (*reply.headers, *context, *extra))
+            except Unavailable as error:
+                span.end(error=error.detail)
+                cause = error.__cause__ or error
+                raise self._connection.refused(cause, "write to") or error from cause
+            span.end()
             return await reply.wait()
 
     async def see(self, table: Table, condition: Callable[[Mapping[str, Json]], bool]) -> None:
@@ -109,11 +142,18 @@ class Bridge:
             if now - worker.time < LIVE_SECONDS and (not service or service in worker.services)
         ]
 
+    def unserved(self, service: str) -> str:
+        """Why no live worker can serve a service, though some try; empty if one may."""
+        states = [worker.services[service] for worker in self.live(service)]
+        failed = [state.reason for state in states if state.state == "failed"]
+        return failed[0] if failed and len(failed) == len(states) else ""
+
     async def _start(self) -> None:
-        await self._connection.wait()
-        self._problem = "starting: making topics"
+        await self._connection.wait(self._doing("waiting for the broker"))
+        told = self._doing("making topics")
         topics = [*self.topics.fixed(), self.topics.of_bridge(self.id)]
-        await persist(lambda: ensure_topics(self._connection, topics))
+        await persist(lambda: ensure_topics(self._connection, topics), told)
+        self._refused.clear()
         self._started.push_async_callback(self._remove_replies)
         producer = self._connection.producer()
         self._started.push_async_callback(stopped, producer)
@@ -128,7 +168,21 @@ class Bridge:
         self._started.push_async_callback(self._replies.stop)
         await self._replies.start()
         self._problem = ""
+        self._pulse.start()
+        self._started.push_async_callback(self._pulse.stop)
         self._background.spawn(self._watch())
+
+    def _doing(self, what: str) -> Told:
+        """Say in the readiness what is being done, and why it takes so long."""
+        self._problem = f"starting: {what}"
+        self._refused.clear()
+
+        def told(error: Exception) -> None:
+            self._problem = f"starting: {what}: {error}"
+            if isinstance(error, Refused):
+                self._refused.set()
+
+        return told
 
     async def _remove_replies(self) -> None:
         try:

@@ -22,13 +22,23 @@ from ddstream.api.predict import PredictRequest
 from ddstream.api.service import ServiceDefinition, clear_mode, described, service_name
 from ddstream.api.stream import ControlCommand, JobRow, ServiceRecord, TrainCommand
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
+from ddstream.connectors.claims import claim_store
 from ddstream.connectors.encode import request_body
-from ddstream.errors import JobNotFound, NoData, ServiceExists, ServiceNotFound, TooLarge
+from ddstream.errors import (
+    JobNotFound,
+    NoData,
+    ServiceExists,
+    ServiceNotFound,
+    TooLarge,
+    Unavailable,
+)
 from ddstream.stream import messages
 from ddstream.stream.bridge import Bridge
+from ddstream.stream.claiming import claimed
 from ddstream.stream.connection import Connection
+from ddstream.stream.gate import Gate
+from ddstream.stream.jobrows import history_of, job_key
 from ddstream.stream.stats import summed
-from ddstream.stream.trainings import job_key
 from ddstream.version import __version__
 
 log = logging.getLogger(__name__)
@@ -39,6 +49,8 @@ class KafkaApi:
 
     def __init__(self, connection: Connection) -> None:
         self._bridge = Bridge(connection)
+        self._gate = Gate(connection.settings)
+        self._claims = claim_store(connection.settings)
 
     async def __aenter__(self) -> Self:
         await self._bridge.__aenter__()
@@ -51,6 +63,8 @@ class KafkaApi:
         trace: TracebackType | None,
     ) -> None:
         await self._bridge.__aexit__(kind, error, trace)
+        if self._claims is not None:
+            await self._claims.close()
 
     @property
     def id(self) -> str:
@@ -64,6 +78,10 @@ class KafkaApi:
     async def health(self) -> Sequence[str]:
         """See Api."""
         return await self._bridge.health()
+
+    def notes(self) -> Sequence[str]:
+        """What an operator may want to know, and no reason not to be ready."""
+        return self._bridge.notes()
 
     # -- services -------------------------------------------------------------------------
 
@@ -112,10 +130,17 @@ class KafkaApi:
 
     async def predict(self, request: PredictRequest) -> Answer:
         """See Api."""
+        # Those that wait for the broker count too: their bodies are held as well.
+        with self._gate.admitted(request):
+            return await self._predict(request)
+
+    async def _predict(self, request: PredictRequest) -> Answer:
         await self._bridge.ready()
         record = self._record(request.service)
         if not request.data:
             raise NoData
+        if reason := self._bridge.unserved(record.name):
+            raise Unavailable(f"service {record.name}: {reason}")
         if all(isinstance(element, str) for element in request.data):
             value = request_body(request)
         else:
@@ -124,7 +149,7 @@ class KafkaApi:
             raise TooLarge(f"the request has {len(value)} bytes, the limit is {limit}")
         version = ((messages.VERSION, b"%d" % record.version),)
         topic = self._bridge.topics.predict(record.name)
-        return await self._bridge.ask(topic, None, value, version)
+        return await claimed(await self._bridge.ask(topic, None, value, version), self._claims)
 
     # -- trainings ------------------------------------------------------------------------
 
@@ -181,7 +206,7 @@ class KafkaApi:
         status = JobStatus(answer.head["status"])
         if not status.ended and not stop.wait:
             return Answer(200, answer.head)
-        await self._bridge.jobs.until(lambda rows: _ended(rows.get(key)))
+        await self._bridge.see(self._bridge.jobs, lambda rows: _ended(rows.get(key)))
         record, _ = self._job(name, number)
         await self._take(name, number)
         return stopped_answer(record)
@@ -213,10 +238,7 @@ class KafkaApi:
     def _job(self, service: str, number: int) -> tuple[JobRecord, History]:
         key = job_key(service, self._number(service, number))
         row = JobRow.model_validate(self._bridge.jobs.rows[key])
-        history = History()
-        for chunk in range(row.chunks):
-            history.extend(self._bridge.jobs.rows.get(f"{key}/{chunk}", {}).get("points", {}))
-        return JobRecord.from_json(row.record), history
+        return JobRecord.from_json(row.record), history_of(self._bridge.jobs.rows, service, row)
 
     def _described(self, record: ServiceRecord, *, jobs: bool, labels: bool) -> Json:
         prefix = f"{record.name}/"

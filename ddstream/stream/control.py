@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from aiokafka import TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from faststream import AckPolicy, Context
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
@@ -21,8 +20,12 @@ from ddstream.background import Background
 from ddstream.errors import DDError
 from ddstream.stream.connection import TRANSIENT, Connection
 from ddstream.stream.topics import Topics
+from ddstream.telemetry.origin import coming_from, origin_of
 
 log = logging.getLogger(__name__)
+
+POLL_INTERVAL_MS = 300_000
+"""A member that has not polled for so long is put out of its group."""
 
 Handle = Callable[[Any], Awaitable[None]]
 """Does the work of one record, and answers it; a DDError that it raises is logged."""
@@ -61,13 +64,15 @@ def declare(broker: KafkaBroker, topics: Topics, options: dict[str, Any]) -> tup
 
     Returns the two subscribers; AsyncAPI is generated from this declaration.
     """
+    assignor = options.pop("assignor", None)
+    calm: dict[str, Any] = {"partition_assignment_strategy": (assignor,)} if assignor else {}
     common = {
         **options,
         "auto_offset_reset": "earliest",
         "ack_policy": AckPolicy.MANUAL,
         "decoder": raw,
         "no_reply": True,
-        "partition_assignment_strategy": (StickyPartitionAssignor,),
+        "max_poll_interval_ms": POLL_INTERVAL_MS,
     }
     listeners = common.pop("listeners", {})
     control = broker.subscriber(
@@ -83,6 +88,7 @@ def declare(broker: KafkaBroker, topics: Topics, options: dict[str, Any]) -> tup
         title="train",
         listener=listeners.get("train"),
         **common,
+        **calm,
     )
     broker.publisher(topics.jobs, title="jobs", schema=JobRow)
     return control, train
@@ -96,7 +102,8 @@ class ControlPlane:
     ) -> None:
         settings = connection.settings
         self.broker = KafkaBroker(
-            settings.bootstrap,
+            # FastStream takes one string for one address, commas and all.
+            settings.bootstrap.split(","),
             security=connection.faststream_security(),
             logger=logging.getLogger(f"{__name__}.faststream"),
             log_level=logging.DEBUG,
@@ -108,10 +115,15 @@ class ControlPlane:
         control, train = declare(
             self.broker,
             topics,
-            {"max_partition_fetch_bytes": limit, "listeners": {"train": listener}},
+            {
+                "max_partition_fetch_bytes": limit,
+                "listeners": {"train": listener},
+                "assignor": listener.assignor,
+            },
         )
         control(self._on_control)
         train(self._on_train)
+        self._subscribers = {topics.control: control, topics.train: train}
 
     async def start(self) -> None:
         """Begin to take commands."""
@@ -121,6 +133,16 @@ class ControlPlane:
         """Take no more commands, finish those that were taken, and leave the groups."""
         await self._background.finish()
         await self.broker.stop()
+
+    @property
+    def problem(self) -> str:
+        """Why commands may not be taken; empty when they are. It waits for nothing."""
+        for plane, subscriber in self._subscribers.items():
+            if all(task.done() for task in subscriber.tasks):
+                return f"the consumer of {plane} has ended"
+            if subscriber.consumer is None or subscriber.consumer._coordinator.generation < 0:
+                return f"the consumer of {plane} is not in its group"
+        return ""
 
     @property
     def busy(self) -> int:
@@ -144,10 +166,11 @@ class ControlPlane:
         self._background.spawn(self._work(plane, record, message.consumer))
 
     async def _work(self, plane: str, record: Any, consumer: Any) -> None:
-        try:
-            await self._handles[plane](record)
-        except DDError as error:
-            log.warning("%s command at offset %d: %s", plane, record.offset, error)
+        with coming_from(origin_of(dict(record.headers))):
+            try:
+                await self._handles[plane](record)
+            except DDError as error:
+                log.warning("%s command at offset %d: %s", plane, record.offset, error)
         offset = self._open[record.topic, record.partition].done(record.offset)
         if offset is None:
             return

@@ -20,7 +20,7 @@ from ddstream import metrics
 from ddstream.stream.attempts import WORKING
 from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
 from ddstream.stream.partition import Partition, Slot
-from ddstream.stream.publisher import Publisher
+from ddstream.stream.publisher import Encoded, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +72,11 @@ class AtLeastOnce:
             written(partition, slots)
 
     async def _write(self, number: int, slots: list[Slot]) -> None:
+        encoded = await self._publisher.encode(slots)
         delay = 0.1
         while True:
             try:
-                await self._publisher.publish(self._producer, number, slots)
+                await self._publisher.publish(self._producer, number, encoded)
                 self.trouble = ""
                 return
             except TRANSIENT as error:
@@ -136,9 +137,11 @@ class ExactlyOnce:
             slots = partition.take(MOST)
             if partition.revoked or not slots:
                 return
+            # Outside: a transaction must not wait for a claim store.
+            encoded = await self._publisher.encode(slots)
             try:
                 async with asyncio.timeout(TRANSACTION_LIMIT):
-                    await self._transaction(slots)
+                    await self._transaction(encoded)
             except ProducerFenced as error:
                 metrics.TRANSACTIONS.labels(self._publisher.service, "fenced").inc()
                 raise Fenced(f"{self._tp.topic}/{self._tp.partition}") from error
@@ -162,11 +165,11 @@ class ExactlyOnce:
             await asyncio.sleep(min(left, 0.01))
         self._began = time.monotonic()
 
-    async def _transaction(self, slots: list[Slot]) -> None:
+    async def _transaction(self, encoded: Encoded) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        await self._publisher.publish(producer, self._tp.partition, slots)
-        offset = slots[-1].record.offset + 1
+        await self._publisher.publish(producer, self._tp.partition, encoded)
+        offset = encoded.slots[-1].record.offset + 1
         await producer.send_offsets_to_transaction({self._tp: (offset, WORKING)}, self._tp.topic)
         await producer.commit_transaction()
 

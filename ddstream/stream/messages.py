@@ -18,8 +18,9 @@ Headers: TypeAlias = Sequence[tuple[str, bytes]]
 CORRELATION, REPLY_TO, CONTENT_TYPE = "correlation_id", "reply_to", "content-type"
 URI, DEADLINE, VERSION = "dd-uri", "dd-deadline", "dd-model-version"
 STATUS, ERROR_CODE, SERVICE, SOURCE = "dd-status", "dd-error-code", "dd-service", "dd-source"
+CLAIM = "dd-claim"
 _OURS = frozenset(
-    (REPLY_TO, CONTENT_TYPE, URI, DEADLINE, VERSION, STATUS, ERROR_CODE, SERVICE, SOURCE)
+    (REPLY_TO, CONTENT_TYPE, URI, DEADLINE, VERSION, STATUS, ERROR_CODE, SERVICE, SOURCE, CLAIM)
 )
 """Headers that an answer does not carry on from its request; correlation and trace it does."""
 
@@ -98,7 +99,7 @@ def prediction(answer: Answer | DDError, record: Any, service: str) -> Outgoing:
     if isinstance(answer, DDError):
         return outgoing(answer, record, service)
     content, kind = answer.payload()
-    return _outgoing(record, service, Relay(answer.code, content, kind), None)
+    return _told(answer, _outgoing(record, service, Relay(answer.code, content, kind), None))
 
 
 def outgoing(answer: Answer | DDError, record: Any, service: str) -> Outgoing:
@@ -106,7 +107,15 @@ def outgoing(answer: Answer | DDError, record: Any, service: str) -> Outgoing:
     if isinstance(answer, DDError):
         relay = Relay(answer.code, dumps(error_json(answer)))
         return _outgoing(record, service, relay, answer.dd_code)
-    return _outgoing(record, service, Relay(*answer.for_caller()), None)
+    return _told(answer, _outgoing(record, service, Relay(*answer.for_caller()), None))
+
+
+def _told(answer: Answer, out: Outgoing) -> Outgoing:
+    """With a header that says where the content is kept, if the answer only tells of it."""
+    if answer.relay is not None or "claim" not in answer.head:
+        return out
+    url = str(answer.head["claim"]["url"])
+    return Outgoing(out.key, out.value, [*out.headers, (CLAIM, url.encode())])
 
 
 def _outgoing(record: Any, service: str, relay: Relay, dd_code: int | None) -> Outgoing:
@@ -145,4 +154,7 @@ def from_reply(value: bytes, headers: Mapping[str, bytes]) -> Answer:
     if not isinstance(status, dict):
         return Answer(code, relay=Relay(code, value, kind))
     head, inner = body.get("head", {}), body.get("body", {})
+    if CLAIM in headers:
+        # Who asked gets what is kept, not this.
+        return Answer(code, head, inner)
     return Answer(code, head, inner, relay=Relay(code, value, kind))

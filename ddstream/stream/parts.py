@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddstream.api.protocol import Host
+from ddstream.connectors.claims import ClaimStore
 from ddstream.stream.attempts import Quarantine
 from ddstream.stream.connection import Connection
 from ddstream.stream.topics import Topics
@@ -24,3 +25,4 @@ class LoopParts:
     versions: Versions
     quarantine: Quarantine
     abandon: Callable[[str], None]
+    claims: ClaimStore | None = None

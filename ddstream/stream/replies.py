@@ -19,11 +19,15 @@ from ddstream.errors import DDError, InternalError, TimedOut, fault
 from ddstream.stream import messages
 from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
 from ddstream.stream.messages import Headers
+from ddstream.stream.pulse import Turning
+from ddstream.telemetry.origin import origin
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1.0
 """How much longer a caller waits than the deadline that the worker was told."""
+LATE_SECONDS = 15.0
+"""Replies that were not asked for so long make the bridge unwell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,13 @@ class Replies:
         self._background = Background()
         self._position: int | None = None
         self._ready = asyncio.Event()
-        self.problem = ""
+        self._trouble = ""
+        self._turning = Turning(f"reply topic {topic}", LATE_SECONDS)
+
+    @property
+    def problem(self) -> str:
+        """Why replies may be missed; empty when they are not. It waits for nothing."""
+        return f"replies: {self._trouble}" if self._trouble else self._turning.problem
 
     async def start(self) -> None:
         """Begin to read; returns when no reply can be missed."""
@@ -67,8 +77,12 @@ class Replies:
 
     @contextmanager
     def open(self, deadline: float) -> Iterator[Reply]:
-        """A new correlation id whose answer can be waited for until the end of `with`."""
-        correlation = secrets.token_hex(12)
+        """A new correlation id whose answer can be waited for until the end of `with`.
+
+        It begins with the id of the caller's request; its end is new, for a client may use an id
+        twice, and a late answer must not be taken for that of the next request.
+        """
+        correlation = "-".join(filter(None, (origin().correlation_id, secrets.token_hex(6))))
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[correlation] = future
         headers = (
@@ -97,7 +111,7 @@ class Replies:
                 await started(consumer)
                 await self._read(consumer)
             except TRANSIENT as error:
-                self.problem = str(error)
+                self._trouble = repr(error)
                 log.warning("replies %s: %s; reading on", self.topic, error)
                 await asyncio.sleep(0.5)
             finally:
@@ -112,8 +126,9 @@ class Replies:
         else:
             consumer.seek(tp, self._position)
         self._ready.set()
-        self.problem = ""
+        self._trouble = ""
         while True:
+            self._turning.turned()
             polled = await consumer.getmany(timeout_ms=1000)
             for records in polled.values():
                 for record in records:

@@ -33,7 +33,7 @@ class KafkaSink:
             headers = [(messages.CONTENT_TYPE, content_type.encode())]
             await producer.send_and_wait(topic, content, headers=headers)
         except TRANSIENT as error:
-            raise SinkError(f"{topic}: {error}") from error
+            raise SinkError(f"{topic}: {error}").graded("transient") from error
         return Relay(200, dumps({"status": {"code": 200, "msg": "OK"}}), JSON)
 
     async def close(self) -> None:

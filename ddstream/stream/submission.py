@@ -18,7 +18,7 @@ from ddstream.stream.connection import topic_exists
 from ddstream.stream.partition import Partition, Slot
 from ddstream.stream.parts import LoopParts
 from ddstream.stream.publisher import refused_reply, reply_to
-from ddstream.stream.traces import trace_taken
+from ddstream.stream.traces import about, trace_taken
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class Submission:
             delay,
             slot.attempts + 1,
             error,
+            extra=about(slot, self._service),
         )
         slot.attempts += 1
         metrics.RECORDS_RETRIED.labels(self._service).inc()
@@ -168,7 +169,11 @@ class Submission:
     ) -> None:
         if slot.record.offset == partition.culprit:
             slot.attempts = partition.attempts
-            log.error("%s ended its worker: it is rejected", messages.source(slot.record))
+            log.error(
+                "%s ended its worker: it is rejected",
+                messages.source(slot.record),
+                extra=about(slot, self._service),
+            )
             slot.settle(
                 InternalError(
                     f"the record ended its worker; it was taken {partition.attempts} times"

@@ -26,6 +26,13 @@ def escape(service: str) -> str:
     )
 
 
+def unescape(text: str) -> str:
+    """The service's name that `escape` made this of."""
+    parts = re.split("_([0-9a-f]{2})", text)
+    raw = (bytes.fromhex(p) if odd % 2 else p.encode() for odd, p in enumerate(parts))
+    return b"".join(raw).decode(errors="replace")
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """One topic as `topics.yaml` has it, before a service or a bridge gives it its name."""
@@ -109,6 +116,7 @@ class Topics:
         self.train = self._name("train")
         self.jobs = self._name("jobs")
         self.rejects = self._name("rejects")
+        self.rejects_state = self._name("rejects_state")
 
     def predict(self, service: str) -> str:
         """The topic of a service's requests, and its group. Raises ParameterError if too long."""
@@ -117,6 +125,11 @@ class Topics:
     def results(self, service: str) -> str:
         """The topic of a service's answers. Raises ParameterError if too long."""
         return self._name("results", service=escape(service))
+
+    def service_of(self, topic: str) -> str | None:
+        """The service whose requests a topic has; None if it is no such topic."""
+        first = self._name("predict", service="")
+        return unescape(topic.removeprefix(first)) if topic.startswith(first) else None
 
     def replies(self, bridge: str) -> str:
         """The topic of a bridge's answers."""

@@ -9,139 +9,169 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
-from ddstream.api.envelope import Answer
+from ddstream.api.envelope import Answer, Json
 from ddstream.api.job import JobChange, JobRecord, JobStatus, started_answer, stopped_answer
-from ddstream.api.parameters import envelope
-from ddstream.api.protocol import Host
 from ddstream.api.stream import JobRow, TrainCommand
-from ddstream.api.train import JobStop, TrainRequest
+from ddstream.api.train import TrainRequest
 from ddstream.background import Background
 from ddstream.errors import BadRequest, DDError, JobNotFound, ServiceNotFound, fault
 from ddstream.stream import messages
+from ddstream.stream.assignor import CalmAssignor
+from ddstream.stream.held import HeldJob, HeldJobs
 from ddstream.stream.hosted import Hosted
+from ddstream.stream.jobnews import JobNews
+from ddstream.stream.jobrows import JobRows
+from ddstream.stream.succession import Succession
 from ddstream.stream.table import Table
-from ddstream.stream.topics import Topics
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)
 
-PERIOD = 0.5
-"""Seconds between two updates of one job's row, at least."""
-CHUNK_POINTS = 2000
-"""Points of the longest series in one history row."""
 LOAD_SECONDS = 60.0
 """How long a command waits for its service to be loaded here."""
+LEAVE_SECONDS = 35.0
+"""How long trainings that are given up at a drain have to save their checkpoints."""
 
 
-def job_key(service: str, number: int | str) -> str:
-    """The key of a job's row, or of a service's last number (`#`)."""
-    return f"{service}/{number}"
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The topics that every worker reads."""
 
-
-@dataclass(slots=True)
-class _Owned:
-    """A job that runs here."""
-
-    partition: int
-    epoch: int
-    correlation_id: str
-    chunk: int = 0
-    points: dict[str, list[float]] = field(default_factory=dict)
-    written: float = 0.0
-    lost: bool = False
-    """Another worker owns it now: this one's words no longer count."""
+    services: Table
+    jobs: Table
+    workers: Table
 
 
 class KafkaTrainings(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs the trainings of the partitions that this worker owns."""
 
-    def __init__(self, hosted: Hosted, topics: Topics, table: Table, writer: Writer) -> None:
+    def __init__(self, worker: str, hosted: Hosted, tables: Tables, writer: Writer) -> None:
+        self._worker = worker
         self._hosted = hosted
-        self._topics = topics
-        self._table = table
+        self._tables = tables
         self._writer = writer
-        self._owned: dict[tuple[str, int], _Owned] = {}
-        self._pending: dict[tuple[str, int], JobChange] = {}
-        self._woken = asyncio.Event()
+        self._jobs = HeldJobs()
+        self._rows = JobRows(tables.jobs, writer)
+        self._news = JobNews(hosted, self._rows, self._jobs)
+        self._succession = Succession(worker, hosted, self._rows, tables.workers, self._jobs)
         self._background = Background()
         self._partitions: set[int] = set()
+        self._settled = asyncio.Event()
         self._draining = False
-
-    @property
-    def _host(self) -> Host:
-        return self._hosted.host
+        self.assignor = CalmAssignor(self._jobs.busy)
+        tables.jobs.listen(self._on_row, self._on_refused)
 
     def start(self) -> None:
         """Begin to tell of jobs."""
-        self._background.spawn(self._gather())
-        self._background.spawn(self._write())
+        self._news.start()
 
     async def stop(self) -> None:
-        """Tell no more; what runs is left to the next owner, from its last checkpoint."""
+        """Have what runs save its checkpoint; it is left to the next owner."""
         self._draining = True
+        for held in list(self._jobs.mine.values()):
+            self._give_up(held)
+        leaving = [held.gone.wait() for held in self._jobs.leaving.values()]
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*leaving)
+        except TimeoutError:
+            log.warning("%d trainings did not end in time", len(self._jobs.leaving))
         await self._background.cancel()
+        await self._news.stop()
 
     # -- commands -------------------------------------------------------------------------
 
     async def handle(self, record: Any) -> None:
-        """Do a command and answer it."""
+        """Do a command and answer it; one of a partition that was lost is left to its owner."""
         service = (record.key or b"").decode(errors="replace")
+        await self._settled.wait()
+        if record.partition not in self._partitions:
+            return
         try:
             answer = await self._do(record)
         except Exception as error:
             await self._writer.reply(record, service, fault(error, "a train command"))
             return
-        await self._writer.reply(record, service, answer)
+        if answer is not None:
+            await self._writer.reply(record, service, answer)
 
-    async def _do(self, record: Any) -> Answer:
+    async def forget(self, service: str) -> None:
+        """Erase the rows of all jobs of a deleted service."""
+        await self._rows.forget(service)
+
+    async def _do(self, record: Any) -> Answer | None:
         headers = dict(record.headers)
         correlation = messages.text(headers, messages.CORRELATION)
         try:
             command = TrainCommand.model_validate(orjson.loads(record.value))
         except ValueError as error:
             raise BadRequest(f"no train command: {error}") from error
-        await self._table.caught_up.wait()
         if command.verb == "train" and command.request is not None:
             return await self._train(command.request, record.partition, correlation)
-        row = self._row(command.service, command.job)
-        job = JobRecord.from_json(row.record)
+        row = self._rows.row(command.service, command.job)
         if command.verb == "stop":
-            return await self._stop(job, force=command.force)
-        await self._erase(command.service, command.job, row.chunks)
+            return await self._stop(command.service, row, force=command.force)
+        await self._rows.erase(command.service, row)
         return Answer()
 
     async def _train(self, request: TrainRequest, partition: int, correlation: str) -> Answer:
         service = request.service
         await self._loaded(service)
-        if known := self._by_correlation(service, correlation):
+        if known := self._rows.by_correlation(service, correlation):
             return started_answer(known, [])
-        number = self._last_number(service) + 1
-        key = (service, number)
-        self._owned[key] = _Owned(partition, 0, correlation)
-        await self._keep(job_key(service, "#"), service, JobRow(number=number))
+        born = self._hosted.record(service).correlation_id
+        number = self._rows.last_number(service, born) + 1
+        raw = request.model_dump(by_alias=True)
+        record = JobRecord(service, number, request=raw, correlation_id=correlation)
+        held = self._hold(
+            service,
+            JobRow(
+                number=number,
+                partition=partition,
+                born=born,
+                holder=self._worker,
+                record=record.to_json(),
+            ),
+        )
+        held.claimed.set()
+        await self._rows.keep_number(service, held.row)
+        # Before it starts: whoever owns the partition by then knows of it, and goes on with it.
+        await self._rows.keep(service, held.row)
         try:
-            record = await self._host.start_job(number, request, resume=False)
+            record = await self._hosted.host.start_job(record)
         except DDError:
-            del self._owned[key]
+            self._jobs.drop(held)
+            await self._rows.erase(service, held.row)
             raise
-        await self._tell(JobChange(record))
+        held.running = True
+        await self._news.tell(held, JobChange(record))
+        if held.lost:
+            self._end_here(held)
         return started_answer(record, list(record.warnings))
 
-    async def _stop(self, job: JobRecord, *, force: bool) -> Answer:
-        key = (job.service, job.number)
-        if job.status.ended or key not in self._owned:
+    async def _stop(self, service: str, row: JobRow, *, force: bool) -> Answer | None:
+        """None: the job was lost meanwhile, and its next owner gets this command again."""
+        held = self._jobs.mine.get((service, row.number))
+        job = JobRecord.from_json(row.record)
+        if job.status.ended or held is None:
             return stopped_answer(job)
-        self._host.stop_job(job.service, job.number, force=force)
-        status = JobStatus.TERMINATING if force else JobStatus.CANCELLING
-        return stopped_answer(job.evolve(status=status))
+        held.stop = "force" if force else "ask"
+        # A job between two owners: it is this one's soon, and then it does not go on.
+        await held.claimed.wait()
+        if held.running and not held.gone.is_set():
+            self._hosted.host.stop_job(*held.key, force=force)
+            # Written before it is answered: should this worker die, the next one ends the job.
+            status = JobStatus.TERMINATING if force else JobStatus.CANCELLING
+            await self._news.tell(held, JobChange(held.record.evolve(status=status)))
+        return None if held.lost else stopped_answer(held.record)
 
     async def _loaded(self, service: str) -> None:
         """Wait until the service is loaded here. Raises ServiceNotFound."""
@@ -160,156 +190,58 @@ class KafkaTrainings(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Give up the jobs of partitions that are gone, take over those of new ones."""
         self._partitions = {tp.partition for tp in assigned}
-        for (service, number), owned in list(self._owned.items()):
-            if owned.partition not in self._partitions and not owned.lost:
-                log.info("job %s/%d goes to another worker", service, number)
-                owned.lost = True
-                self._host.stop_job(service, number)
-        self._background.spawn(self._take_over())
+        self._settled.clear()
+        for held in list(self._jobs.mine.values()):
+            if held.row.partition not in self._partitions:
+                self._give_up(held)
+        self._background.spawn(self._settle(frozenset(self._partitions)))
 
-    async def _take_over(self) -> None:
-        await self._table.caught_up.wait()
-        for key, raw in list(self._table.rows.items()):
-            row = _job_row(key, raw)
-            if row is None or row.partition not in self._partitions or not row.record:
-                continue
+    def _give_up(self, held: HeldJob) -> None:
+        log.info("job %s/%d goes to another worker", *held.key)
+        self._jobs.give_up(held)
+        if held.running:
+            self._end_here(held)
+
+    def _end_here(self, held: HeldJob) -> None:
+        with suppress(JobNotFound):  # it has ended by itself just now
+            self._hosted.host.stop_job(*held.key)
+
+    async def _settle(self, partitions: frozenset[int]) -> None:
+        """Know what there is to go on with; the commands of these partitions wait for it."""
+        # A job's service is older than the job: both are read to where they are now.
+        await self._tables.jobs.current()
+        await self._tables.services.current()
+        if self._draining or partitions != self._partitions:
+            return
+        for row in self._rows.of_partitions(partitions):
             job = JobRecord.from_json(row.record)
-            if not job.status.ended and (job.service, job.number) not in self._owned:
-                self._background.spawn(self._resume(job, row))
+            if job.status.ended or (job.service, job.number) in self._jobs.mine:
+                continue
+            if not self._hosted.wants(job.service):
+                await self._rows.erase(job.service, row)
+            elif self._hosted.record(job.service).correlation_id == row.born:
+                held = self._hold(job.service, row)
+                self._background.spawn(self._succession.take_over(held, self._news))
+        self._settled.set()
 
-    async def _resume(self, job: JobRecord, row: JobRow) -> None:
-        log.info("job %s/%d is taken over, attempt %d", job.service, job.number, job.epoch + 1)
-        owned = _Owned(row.partition, job.epoch + 1, job.correlation_id, chunk=row.chunks)
-        self._owned[job.service, job.number] = owned
-        try:
-            await self._loaded(job.service)
-            request = envelope(TrainRequest, job.request)
-            await self._host.start_job(job.number, request, resume=True)
-        except DDError as error:
-            ended = job.evolve(status=JobStatus.ERROR, error=error.status(), ended=time.time())
-            await self._tell(JobChange(ended))
+    def _hold(self, service: str, row: JobRow) -> HeldJob:
+        held = HeldJob(service, row)
+        self._jobs.mine[held.key] = held
+        return held
 
-    # -- telling --------------------------------------------------------------------------
+    # -- what others write ----------------------------------------------------------------
 
-    async def _gather(self) -> None:
-        async for change in self._host.jobs():
-            key = (change.record.service, change.record.number)
-            before = self._pending.get(key)
-            self._pending[key] = _joined(before, change)
-            self._woken.set()
+    async def _on_row(self, key: str, row: Json | None) -> None:
+        """A later attempt elsewhere ends the one here, though no rebalance told of it yet."""
+        for held in list(self._jobs.mine.values()) if row and row.get("record") else ():
+            mine = held.claimed.is_set() and not held.gone.is_set()
+            later = row is not None and row["epoch"] > held.row.epoch
+            if mine and later and key == f"{held.service}/{held.row.number}":
+                self._give_up(held)
 
-    async def _write(self) -> None:
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            for key, change in list(self._pending.items()):
-                owned = self._owned.get(key)
-                if owned is None or owned.lost:
-                    del self._pending[key]
-                elif change.record.status.ended or time.monotonic() - owned.written >= PERIOD:
-                    del self._pending[key]
-                    await self._tell(change)
-            if self._pending:
-                await asyncio.sleep(PERIOD / 2)
-                self._woken.set()
-
-    async def _tell(self, change: JobChange) -> None:
-        """Write a job's row, its new points first; an end first gives the service a version."""
-        record = change.record
-        key = (record.service, record.number)
-        owned = self._owned[key]
-        record = record.evolve(epoch=owned.epoch, correlation_id=owned.correlation_id)
-        if not self._hosted.wants(record.service):
-            # Deleted meanwhile, its rows too: nothing of it is told any more.
-            del self._owned[key]
-            return
-        if record.status in (JobStatus.FINISHED, JobStatus.TERMINATED):
-            record = record.evolve(version=await self._hosted.retrained(record.service))
-        await self._write_points(record, owned, change.points)
-        row = JobRow(
-            number=record.number,
-            partition=owned.partition,
-            chunks=owned.chunk + 1,
-            record=record.to_json(),
-        )
-        await self._keep(job_key(*key), record.service, row)
-        owned.written = time.monotonic()
-        if record.status.ended:
-            del self._owned[key]
-            with suppress(DDError):  # the topic has its report now
-                await self._host.delete_job(JobStop(service=key[0], job=key[1]))
-
-    async def forget(self, service: str) -> None:
-        """Erase the rows of all jobs of a deleted service."""
-        for key in [key for key in self._table.rows if key.rpartition("/")[0] == service]:
-            row = _job_row(key, self._table.rows[key])
-            if row is not None:
-                await self._erase(service, row.number, row.chunks)
-        await self._writer.write_beside(self._topics.jobs, service, job_key(service, "#"), None)
-        self._table.rows.pop(job_key(service, "#"), None)
-
-    async def _write_points(
-        self, record: JobRecord, owned: _Owned, points: Mapping[str, list[float]]
-    ) -> None:
-        for name, values in points.items():
-            owned.points.setdefault(name, []).extend(values)
-        if not points:
-            return
-        key = f"{job_key(record.service, record.number)}/{owned.chunk}"
-        await self._writer.write_beside(
-            self._topics.jobs, record.service, key, {"points": owned.points}
-        )
-        if max(map(len, owned.points.values())) >= CHUNK_POINTS:
-            owned.chunk += 1
-            owned.points = {}
-
-    async def _erase(self, service: str, number: int, chunks: int) -> None:
-        key = job_key(service, number)
-        for chunk in range(chunks):
-            await self._writer.write_beside(self._topics.jobs, service, f"{key}/{chunk}", None)
-        await self._writer.write_beside(self._topics.jobs, service, key, None)
-        self._table.rows.pop(key, None)
-
-    async def _keep(self, key: str, service: str, row: JobRow) -> None:
-        value = row.model_dump()
-        await self._writer.write_beside(self._topics.jobs, service, key, value)
-        # This worker's next command must see it, whenever the table reads it back.
-        self._table.rows[key] = value
-
-    # -- the table ------------------------------------------------------------------------
-
-    def _row(self, service: str, number: int) -> JobRow:
-        row = _job_row("", self._table.rows.get(job_key(service, number)))
-        if row is None:
-            raise JobNotFound(head={"method": "/train", "job": number})
-        return row
-
-    def _last_number(self, service: str) -> int:
-        row = self._table.rows.get(job_key(service, "#"))
-        return int(row["number"]) if row else 0
-
-    def _by_correlation(self, service: str, correlation: str) -> JobRecord | None:
-        if not correlation:
-            return None
-        for key, raw in self._table.rows.items():
-            row = _job_row(key, raw)
-            if row is not None and row.record.get("correlation_id") == correlation:
-                job = JobRecord.from_json(row.record)
-                return job if job.service == service else None
-        return None
-
-
-def _job_row(key: str, raw: Any) -> JobRow | None:
-    """The row of a job; None for a history's row, a number's row, or nothing."""
-    if raw is None or "points" in raw or key.endswith("/#"):
-        return None
-    return JobRow.model_validate(raw)
-
-
-def _joined(before: JobChange | None, change: JobChange) -> JobChange:
-    if before is None:
-        return change
-    points = {name: list(values) for name, values in before.points.items()}
-    for name, values in change.points.items():
-        points.setdefault(name, []).extend(values)
-    return JobChange(change.record, points)
+    async def _on_refused(self, key: str, row: Json) -> None:
+        """What an old attempt wrote must not be the last row of its key on the topic."""
+        own = row.get("holder") == self._worker
+        found = self._tables.jobs.rows.get(key)
+        if not own and found is not None and found.get("partition") in self._partitions:
+            self._background.spawn(self._rows.assert_again(key))

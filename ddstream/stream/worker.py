@@ -17,6 +17,7 @@ from ddstream.api.envelope import Answer
 from ddstream.api.protocol import Host
 from ddstream.api.stream import ControlCommand, WorkerRecord
 from ddstream.background import Background
+from ddstream.connectors.claims import claim_store
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
 from ddstream.stream.admin import check_groups, ensure_topics
@@ -75,6 +76,7 @@ class Worker:
         self._news = asyncio.Event()
         self._background = Background()
         self._pulse = Pulse(connection)
+        self._claims = claim_store(connection.settings)
         self._problem = "starting: waiting for the broker"
 
     async def run(self) -> None:
@@ -124,6 +126,7 @@ class Worker:
             versions=Versions(),
             quarantine=Quarantine(self._host),
             abandon=self._abandon,
+            claims=self._claims,
         )
         self._hosted = Hosted(parts, self._writer, self._news.set)
         self._lag = LagMonitor(self._hosted.loops)
@@ -173,6 +176,8 @@ class Worker:
         except TimeoutError:
             log.warning("the broker is away: the heartbeat of %s stays", self.id)
         await stopped(self._writer.producer)
+        if self._claims is not None:
+            await self._claims.close()
         log.info("worker %s is drained", self.id)
 
     async def _on_control(self, record: Any) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import random
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from ddstream.api.parameters import merged
 from ddstream.backends.torch.best import Best, BestModels
+from ddstream.backends.torch.randomness import restore, states
 from ddstream.data import Progress
 from ddstream.errors import ParameterError
+from ddstream.fence import FENCE, Fence
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend
 from tests.backends.digit_sets import digits
@@ -209,3 +214,123 @@ def test_best_models_are_read_again_after_a_break(repository: Repository) -> Non
     assert again.offer(5, [{"acc": 0.4}, {"acc": 0.9}]) == [0, 2]
     assert BestModels(repository, ["a", "b"], resumed=False).iterations == set()
     assert repository.best() == {}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Mortal(Repository):
+    """Dies at one of its changes of the disk, half of which has happened then."""
+
+    left = 10**9
+
+    def write(self, name: str, content: bytes) -> Path:
+        self._count()
+        return super().write(name, content)
+
+    def remove(self, names: Iterable[str]) -> None:
+        self._count()
+        super().remove(names)
+
+    def reach(self, iteration: int) -> None:
+        self._count()
+        super().reach(iteration)
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+def attempt(folder: Path, epoch: int, left: int = 10**9) -> Mortal:
+    """The repository as an attempt's trainer has it, with so many changes to live."""
+    fence = Fence(folder, "x/1", epoch)
+    fence.claim()
+    mortal = Mortal(folder, fence)
+    mortal.left = left
+    return mortal
+
+
+BROKEN = solver(8, test_interval=4, snapshot=3, base_lr=0.02)
+
+
+def test_a_death_at_any_change_of_the_disk_is_survived(
+    repository: Repository, traced: Path, tmp_path: Path
+) -> None:
+    whole = trained(repository, BROKEN, measures=["acc"])
+    expected = weights(repository.path / "checkpoint-8.pt")
+    deaths = 0
+    for left in range(28):
+        folder = Repository.open(tmp_path / str(left), create=True)
+        folder.write("tiny.pt", traced.read_bytes())
+        try:
+            trained(attempt(folder.path, 0, left), BROKEN, measures=["acc"])
+        except Killed:
+            deaths += 1
+        trainer = trainer_of(attempt(folder.path, 1), BROKEN)
+        told = list(trainer.fit(digits(), merged(RAW, BROKEN), ["acc"]))
+        history = {name: list(values) for name, values in trainer.history.items()}
+        for each in told:
+            for name, value in each.points.items():
+                history.setdefault(name, []).append(value)
+        for name in ("train_loss", "acc"):
+            assert history[name] == [e.points[name] for e in whole if name in e.points], left
+        assert told[-1].measures == whole[-1].measures
+        assert folder.best() == repository.best()
+        found = weights(folder.path / "checkpoint-8.pt")
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+        assert names(folder) == names(repository) | {FENCE}, left
+    assert 15 < deaths < 28
+
+
+def test_a_training_that_is_stopped_within_a_test_makes_that_test_when_it_goes_on(
+    repository: Repository, traced: Path, tmp_path: Path
+) -> None:
+    whole = trained(repository, BROKEN, measures=["acc"])
+    folder = Repository.open(tmp_path / "broken", create=True)
+    folder.write("tiny.pt", traced.read_bytes())
+    with closing(begun(attempt(folder.path, 0), BROKEN, measures=["acc"])) as told:
+        assert _first_word_of_a_test(told) == 4
+    trainer = trainer_of(attempt(folder.path, 1), BROKEN)
+    rest = [e for e in trainer.fit(digits(), merged(RAW, BROKEN), ["acc"]) if e.points]
+    assert len(trainer.history["train_loss"]) == 4
+    assert "acc" not in trainer.history
+    assert rest[0].measures == whole[3].measures
+    assert [e.points["train_loss"] for e in rest[1:]] == [e.points["train_loss"] for e in whole[4:]]
+    assert folder.best() == repository.best()
+
+
+def test_checkpoints_come_by_the_clock_too_and_only_the_last_of_these_stays(
+    repository: Repository,
+) -> None:
+    often = {"snapshot_interval": 1e-9, "test_interval": 100}
+    with closing(begun(repository, solver(1000, **often))) as told:
+        for each in told:
+            assert f"checkpoint-{each.iteration}.pt" in names(repository)
+            if each.iteration == 5:
+                break
+    assert [point.iteration for point in repository.checkpoints()] == [5]
+
+
+def test_a_user_who_resumes_finds_the_history_of_the_checkpoint(repository: Repository) -> None:
+    first = trained(repository, solver(6, snapshot=2, test_interval=2), measures=["acc"])
+    trainer = trainer_of(repository)
+    raw = merged(RAW, {**solver(8), "resume": True})
+    list(trainer.fit(digits(), raw, ["acc"]))
+    assert list(trainer.history["train_loss"]) == [e.points["train_loss"] for e in first]
+    assert len(trainer.history["acc"]) == 3
+
+
+def test_chance_goes_on_where_it_was() -> None:
+    cpu = torch.device("cpu")
+    kept = states(cpu)
+
+    def draws() -> list[float]:
+        numbers = np.random.random(), random.random(), float(torch.rand(()))
+        return list(numbers)
+
+    drawn = draws()
+    assert draws() != drawn
+    restore(kept, cpu)
+    assert draws() == drawn

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.digits.processes import Processes
+from tests.bench import exactly
 from tests.bench.ground import Ground, environment
 from tests.bench.kafka_images import device_on_kafka, model_on_kafka
 from tests.bench.messages import echo, request_reply
@@ -29,6 +30,8 @@ CASES: dict[str, Callable[[Ground], Result]] = {
     "f": echo,
     "g": request_reply,
     "h": training,
+    "i": exactly.device,
+    "j": exactly.echo,
 }
 
 

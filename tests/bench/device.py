@@ -10,7 +10,7 @@ import numpy as np
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.protocol import Setup, Trainable
+from ddstream.backends.protocol import Failure, Setup, Trainable
 from ddstream.data import OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import ParameterError
 from ddstream.tasks import TASKS, Task
@@ -51,6 +51,9 @@ class DeviceBackend:
     def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
         time.sleep(SECONDS_AN_IMAGE * len(batch))
         return {OUTPUT: np.zeros((len(batch), CLASSES), np.float32)}
+
+    def failure(self, error: Exception) -> Failure:
+        return "sample"
 
     def stats(self) -> ModelStats:
         return ModelStats()

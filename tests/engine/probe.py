@@ -10,14 +10,15 @@ import numpy as np
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters, TorchTraining
-from ddstream.backends.protocol import Setup, Trainable
+from ddstream.backends.protocol import Failure, Setup, Trainable
 from ddstream.data import OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import ParameterError
 from ddstream.tasks import TASKS, Task
 
 
 class ProbeBackend:
-    """Two scores an image: its mean and 255 minus it. White images make it fail."""
+    """Two scores an image: its mean and 255 minus it. White images make it fail, images of level
+    254 break its device, and more than `room` images run out of memory."""
 
     connectors = ("image",)
     service_types = ("supervised",)
@@ -25,6 +26,8 @@ class ProbeBackend:
     """Passes wait for it."""
     sizes: ClassVar[list[int]] = []
     """Sizes of the passes that were run."""
+    room: ClassVar[int] = 1 << 30
+    """Images that fit into its memory."""
 
     def __init__(self, setup: Setup) -> None:
         self._parameters = self.call_parameters(setup.mllib)
@@ -51,13 +54,22 @@ class ProbeBackend:
         return TASKS.load(self.mltype)()
 
     def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         self.sizes.append(len(batch))
+        if len(batch) > self.room:
+            raise MemoryError("no room")
         means = batch.inputs["image"].mean(axis=(1, 2, 3))
+        if (means == 254).any():
+            raise RuntimeError("CUDA error: device-side assert triggered\nCompile with ...")
         if (means == 255).any():
             raise RuntimeError("snow blind")
         scores = np.stack([means, 255 - means], axis=1)
         return {OUTPUT: scores.astype(np.float32)}
+
+    def failure(self, error: Exception) -> Failure:
+        if isinstance(error, MemoryError):
+            return "memory"
+        return "broken" if "CUDA error" in str(error) else "sample"
 
     def stats(self) -> ModelStats:
         return ModelStats(params=2)

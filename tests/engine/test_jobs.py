@@ -152,20 +152,21 @@ async def test_waiting_ends_with_its_time_and_a_forced_stop_kills(
 
 @pytest.mark.promise("errors.code.1005", "errors.code.1007", "train.data")
 async def test_trainings_of_one_service_wait_for_each_other_whatever_their_end(
-    jobs: Jobs, spec: MakeSpec, tmp_path: Path
+    spec: MakeSpec, tmp_path: Path
 ) -> None:
-    feed = jobs.changes()
-    start(jobs, spec(ENDLESS))
-    start(jobs, spec(ENDLESS, number=2))
-    start(jobs, spec(number=3, data=[str(tmp_path / "nowhere")]))
-    await until_training(feed)
-    queued = jobs.get("digits", 2).record
-    assert (queued.status, queued.measure) == (JobStatus.RUNNING, {})
-    assert jobs.stop("digits", 2).status is JobStatus.TERMINATED
-    assert jobs.training("digits")
-    os.kill(child_of_ours(), signal.SIGKILL)
-    await jobs.wait("digits", 3)
-    killed, stopped, refused = jobs.of("digits")
+    async with Jobs(restarts=0) as jobs:
+        feed = jobs.changes()
+        start(jobs, spec(ENDLESS))
+        start(jobs, spec(ENDLESS, number=2))
+        start(jobs, spec(number=3, data=[str(tmp_path / "nowhere")]))
+        await until_training(feed)
+        queued = jobs.get("digits", 2).record
+        assert (queued.status, queued.measure) == (JobStatus.RUNNING, {})
+        assert jobs.stop("digits", 2).status is JobStatus.TERMINATED
+        assert jobs.training("digits")
+        os.kill(child_of_ours(), signal.SIGKILL)
+        await jobs.wait("digits", 3)
+        killed, stopped, refused = jobs.of("digits")
     assert stopped.status is JobStatus.TERMINATED
     assert killed.error is not None
     assert killed.error["dd_code"] == 1007
@@ -184,6 +185,84 @@ def child_of_ours() -> int:
     numbers = [int(n) for task in me.iterdir() for n in (task / "children").read_text().split()]
     (child,) = [n for n in numbers if b"trainer" in Path(f"/proc/{n}/cmdline").read_bytes()]
     return child
+
+
+async def test_a_trainer_that_is_killed_is_followed_by_another_and_nothing_shows_it(
+    jobs: Jobs, spec: MakeSpec, repository: Path, tmp_path: Path
+) -> None:
+    solver = {"solver": {"iterations": 14, "test_interval": 4, "snapshot": 3}, "dropout": 0.1}
+    over = {"mllib": solver, "input": {"seed": 3, "shuffle": True}}
+    start(jobs, spec(over))
+    whole = await jobs.wait("digits", 1)
+    broken = Repository.open(tmp_path / "broken", create=True)
+    feed = jobs.changes()
+    start(jobs, spec(over, number=2, repository=str(broken.path)))
+    kills = [5, 11]
+    async for change in feed:
+        if change.record.number != 2:
+            continue
+        if change.record.status.ended:
+            break
+        if kills and change.record.measure.get("iteration", 0) >= kills[0]:
+            os.kill(child_of_ours(), signal.SIGKILL)
+            kills.pop(0)
+    again = jobs.get("digits", 2)
+    assert kills == []
+    assert again.record.status is JobStatus.FINISHED, again.record.error
+    assert again.record.measure == whole.record.measure
+    assert again.record.report["measures"] == whole.record.report["measures"]
+    expected, found = whole.history.series, again.history.series
+    for name in ("train_loss", "learning_rate", "acc"):
+        assert found[name] == expected[name]
+    assert len(found["elapsed_time_ms"]) == 14
+    assert _weights(broken) == _weights(Repository(repository))
+    assert broken.best() == Repository(repository).best()
+    assert set(_kept(broken)) == set(_kept(Repository(repository)))
+    assert (
+        broken.read_json(METRICS)["body"]["measure_hist"]["train_loss_hist"] == found["train_loss"]
+    )
+
+
+def _kept(repository: Repository) -> list[str]:
+    return [file.name for file in repository.path.iterdir()]
+
+
+def _weights(repository: Repository) -> bytes:
+    return repository.checkpoints()[-1].weights.read_bytes()
+
+
+async def test_a_trainer_that_dies_again_and_again_is_given_up_with_the_reason(
+    spec: MakeSpec, repository: Path
+) -> None:
+    async with Jobs(restarts=1) as jobs:
+        feed = jobs.changes()
+        start(jobs, spec(ENDLESS))
+        await until_training(feed)
+        os.kill(child_of_ours(), signal.SIGSEGV)
+        async for change in feed:
+            # The next trainer takes back what the first one told.
+            if change.whole:
+                break
+        await until_training(feed)
+        os.kill(child_of_ours(), signal.SIGSEGV)
+        record = (await jobs.wait("digits", 1)).record
+    assert record.status is JobStatus.ERROR
+    assert record.error is not None
+    assert "SIGSEGV" in record.error["dd_msg"]
+
+
+async def test_somebody_elses_sigterm_ends_no_job(jobs: Jobs, spec: MakeSpec) -> None:
+    feed = jobs.changes()
+    start(jobs, spec(ENDLESS))
+    first = await until_training(feed)
+    os.kill(child_of_ours(), signal.SIGTERM)
+    async for change in feed:
+        assert not change.record.status.ended
+        if change.whole:
+            break
+    again = await until_training(feed)
+    assert again.record.measure["iteration"] >= first.record.measure["iteration"]
+    assert (await jobs.delete("digits", 1)).status is JobStatus.TERMINATED
 
 
 async def test_a_training_that_has_not_begun_is_stopped_at_once(jobs: Jobs, spec: MakeSpec) -> None:

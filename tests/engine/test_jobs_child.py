@@ -19,6 +19,7 @@ import pytest
 from ddstream.api.job import JobRecord, JobStatus
 from ddstream.connectors.protocol import Limits
 from ddstream.engine.training import Training, TrainingSpec
+from ddstream.fence import reached_by
 from ddstream.repository import BEST, Repository
 from ddstream.roots import Roots
 from ddstream.settings import child_environment
@@ -161,11 +162,11 @@ async def test_a_second_attempt_without_a_checkpoint_begins_anew_and_fills_the_t
     spec: MakeSpec, repository: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "published"
-    work = spec({"output": {"target_repository": str(target)}}, resume=True)
-    assert not work.resumes()
+    over = {"output": {"target_repository": str(target)}}
+    work = spec(over, run="digits/1", epoch=1)
     record = await Training(work, JobRecord("digits", 1)).run(lambda change: None)
     assert record.status is JobStatus.FINISHED, record.error
-    assert work.resumes()
+    assert reached_by("digits/1", repository) == 6
     best = Repository(repository).select("best")
     assert best is not None
     assert (target / best.weights.name).read_bytes() == best.weights.read_bytes()
@@ -186,5 +187,5 @@ async def test_a_target_repository_outside_the_roots_is_refused_before_the_train
 
 
 def test_a_spec_survives_its_way_through_the_pipe(spec: MakeSpec) -> None:
-    given = spec(limits=Limits(Roots((Path("/data"),)), 99), resume=True, weights="w.pt")
+    given = spec(limits=Limits(Roots((Path("/data"),)), 99), run="a/1", epoch=2, weights="w")
     assert TrainingSpec.from_json(orjson.loads(orjson.dumps(given.to_json()))) == given

@@ -45,6 +45,10 @@ class Command:
         """Send a signal and return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for its end, by itself or by a signal; the exit code."""
         async with asyncio.timeout(PATIENCE):
             code = await self.process.wait()
             await self._reading

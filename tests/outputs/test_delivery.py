@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from ddstream.api.envelope import Answer, Relay
 from ddstream.api.predict import OutputParameters
 from ddstream.errors import BadRequest, ParameterError, SinkError
-from ddstream.outputs.deliver import check_delivery, deliver, wants_delivery
+from ddstream.outputs.deliver import SinkDown, check_delivery, deliver, wants_delivery
 from ddstream.outputs.sinks import ANY_HOST, LOOPBACK, HttpSink, Sinks
 from tests.outputs.test_template import AMBULANCE, EXAMPLE
 
@@ -117,10 +117,23 @@ async def test_a_push_has_the_content_type_asked_for(
     assert answer.payload() == (content, sent)
 
 
-async def test_an_error_of_the_sink_is_handed_on(inbox: Inbox, sinks: Sinks) -> None:
-    inbox.code, inbox.answer = 503, b"full"
+@pytest.mark.parametrize("code", [400, 404, 409])
+async def test_a_sink_that_refuses_is_handed_on(inbox: Inbox, sinks: Sinks, code: int) -> None:
+    inbox.code, inbox.answer = code, b"no"
     answer = await deliver(PREDICTION, options(network={"url": inbox.url}), sinks)
-    assert answer.for_caller()[:2] == (503, b"full")
+    assert answer.for_caller()[:2] == (code, b"no")
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 503])
+async def test_a_sink_that_takes_nothing_now_fails_and_says_what_it_said(
+    inbox: Inbox, sinks: Sinks, code: int
+) -> None:
+    inbox.code, inbox.answer = code, b"full"
+    with pytest.raises(SinkDown, match=f"HTTP status {code}: full") as down:
+        await deliver(PREDICTION, options(network={"url": inbox.url}), sinks)
+    assert down.value.severity == "transient"
+    assert down.value.answer.for_caller()[:2] == (code, b"full")
+    assert orjson.loads(down.value.answer.payload()[0]) == AMBULANCE
 
 
 async def test_a_redirect_is_handed_on_and_not_followed(inbox: Inbox, sinks: Sinks) -> None:
@@ -145,6 +158,7 @@ async def test_a_push_that_fails_is_1009(sinks: Sinks) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         with pytest.raises(SinkError, match=r"127\.0\.0\.1") as failed:
             await deliver(PREDICTION, options(network={"url": url}), sinks)
+    assert failed.value.severity == "transient"
     assert failed.value.status() | {"dd_msg": ""} == {
         "code": 404,
         "msg": "Not Found",
@@ -157,10 +171,11 @@ async def test_a_push_that_takes_too_long_is_1009() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sink = HttpSink(LOOPBACK, timeout=0.1)
         try:
-            with pytest.raises(SinkError):
+            with pytest.raises(SinkError) as failed:
                 await sink.push(f"http://127.0.0.1:{silent.getsockname()[1]}", "POST", b"", "a/b")
         finally:
             await sink.close()
+        assert failed.value.severity == "transient"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +207,7 @@ async def test_a_host_is_allowed_by_name_by_network_or_all(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://a/", "no url", "http://2130706433/", "http://", "http://[::1", "kafka://topic"]
+    "url", ["ftp://a/", "no url", "http://3232235777/", "http://", "http://[::1", "kafka://topic"]
 )
 async def test_a_url_that_no_sink_takes_is_refused(sinks: Sinks, url: str) -> None:
     with pytest.raises(ParameterError, match=r"output\.network"):

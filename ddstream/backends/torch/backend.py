@@ -9,8 +9,9 @@ import torch
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters, TorchTraining
-from ddstream.backends.protocol import Setup, Trainable
+from ddstream.backends.protocol import Failure, Setup, Trainable
 from ddstream.backends.torch.devices import devices, number_type
+from ddstream.backends.torch.failures import meaning
 from ddstream.backends.torch.inference import Pass, Prepared, run
 from ddstream.backends.torch.losses import check_loss
 from ddstream.backends.torch.model import MOST, load_model
@@ -103,6 +104,10 @@ class TorchBackend:
             "" if final else call.extract_layer,
         )
         return {OUTPUT: run(self._prepared, batch.inputs["image"], how)}
+
+    def failure(self, error: Exception) -> Failure:
+        """What a failed pass means: its memory, its device or its samples."""
+        return meaning(error, self._prepared.devices())
 
     def stats(self) -> ModelStats:
         """Number of its parameters."""

@@ -51,22 +51,41 @@ class Best:
 
 
 class BestModels:
-    """The best iterations of a repository: one of all test sets, one of each test set."""
+    """The best iterations of a repository: one of all test sets, one of each test set.
 
-    def __init__(self, repository: Repository, names: Sequence[str], *, resumed: bool) -> None:
+    A resumed training goes on with what the files say, or with what its checkpoint has `kept`.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        names: Sequence[str],
+        *,
+        resumed: bool,
+        kept: Sequence[Sequence[Any] | None] = (),
+    ) -> None:
         self._repository = repository
         self._names = names
         self._files = [BEST, *(f"best_model_test_{i}.txt" for i in range(len(names)))]
         if not resumed:
             # What was the best of an earlier training says nothing about this one.
-            for file in repository.path.glob("best_model*.txt"):
-                file.unlink()
+            repository.remove(file.name for file in repository.path.glob("best_model*.txt"))
         self._slots = [self._read(file) for file in self._files]
+        if len(kept) == len(self._slots):
+            self._slots = [None if best is None else Best(*best) for best in kept]
+            self.write([place for place, best in enumerate(self._slots) if best])
 
     @property
     def iterations(self) -> set[int]:
         """The iterations that are the best of anything."""
         return {best.iteration for best in self._slots if best is not None}
+
+    def kept(self) -> list[list[Any] | None]:
+        """For a checkpoint: plain values."""
+        return [
+            None if best is None else [best.iteration, best.metric, best.value]
+            for best in self._slots
+        ]
 
     def offer(self, iteration: int, results: Sequence[Mapping[str, Any]]) -> list[int]:
         """Note a test's results; gives the places that this iteration has taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class SolverState:
     `per_epoch` batches whose order `seed` gives. `elapsed_ms` is the time trained so far.
     """
 
+    run: str
+    """The training that wrote it, through all its attempts; empty outside of a job."""
     solver_type: str
     optimizer: Mapping[str, Any]
     model: Mapping[str, Any]
@@ -40,7 +42,15 @@ class SolverState:
     seed: int
     elapsed_ms: float
     train_loss: float
-    rng: torch.Tensor
+    chance: Mapping[str, Any]
+    history: Mapping[str, torch.Tensor]
+    tested: Mapping[str, float]
+    """The points of the last test."""
+    complete: bool
+    """The test that is due after this iteration, if one is, has been made."""
+    best: Sequence[Sequence[Any] | None]
+    written: Sequence[int]
+    """Iterations of the checkpoints that this training wrote and did not remove, this one too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, so that it is read without running code."""
@@ -56,8 +66,11 @@ def model_config(parameters: TorchTraining) -> dict[str, Any]:
 def going_on(repository: Repository, parameters: TorchTraining) -> Checkpoint | None:
     """The checkpoint that a training goes on from; None for a new one (contract 5.5).
 
+    A later attempt at the same training goes on from where that is, whatever the request says.
     Raises ParameterError if `resume` and what lies in the repository contradict each other.
     """
+    if (reached := repository.reached) is not None:
+        return _reached(repository, reached)
     kept = any(repository.path.glob("solver-*.pt"))
     if not parameters.resume:
         if kept:
@@ -74,6 +87,20 @@ def going_on(repository: Repository, parameters: TorchTraining) -> Checkpoint | 
     return complete[-1]
 
 
+def _reached(repository: Repository, iteration: int) -> Checkpoint | None:
+    if iteration == 0:
+        # It began without any: what is here now was not finished, and must not be begun with.
+        for file in repository.path.glob("solver-*.pt"):
+            number = file.stem.removeprefix("solver-")
+            if number.isdecimal():
+                remove_checkpoint(repository, int(number))
+        return None
+    for point in repository.checkpoints():
+        if point.iteration == iteration and point.solver is not None:
+            return point
+    raise ParameterError(f"checkpoint {iteration} of this training is gone")
+
+
 def read_solver(path: Path) -> SolverState:
     """The kept state of a solver. Raises ParameterError for a file that holds something else."""
     found = unpickled(path)
@@ -85,20 +112,20 @@ def read_solver(path: Path) -> SolverState:
 def write_checkpoint(
     repository: Repository, iteration: int, module: nn.Module, state: SolverState
 ) -> None:
-    """Write weights and solver of an iteration, each atomically."""
-    # The weights come last: where they are, their solver is.
+    """Write weights and solver of an iteration, each atomically, then note that it is complete."""
+    # The weights come after: where they are, their solver is.
     repository.write(f"solver-{iteration}.pt", _saved(state.to_dict()))
     if isinstance(module, torch.jit.ScriptModule):
         repository.write(f"checkpoint-{iteration}.pt", module.save_to_buffer())
     else:
         repository.write(f"checkpoint-{iteration}.npt", _saved(module.state_dict()))
+    repository.reach(iteration)
 
 
 def remove_checkpoint(repository: Repository, iteration: int) -> None:
     """Remove weights and solver of an iteration."""
-    for name in (f"checkpoint-{iteration}.npt", f"checkpoint-{iteration}.pt"):
-        (repository.path / name).unlink(missing_ok=True)
-    (repository.path / f"solver-{iteration}.pt").unlink(missing_ok=True)
+    weights = (f"checkpoint-{iteration}{suffix}" for suffix in (".npt", ".pt"))
+    repository.remove([*weights, f"solver-{iteration}.pt"])
 
 
 def _saved(content: Mapping[str, Any]) -> bytes:

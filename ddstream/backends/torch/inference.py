@@ -36,6 +36,10 @@ class Prepared:
         """The model with every layer in its place."""
         return _kept(self._whole, (device, dtype), self._copy)
 
+    def devices(self) -> set[torch.device]:
+        """Where its forms are."""
+        return {device for device, _ in (*self._fast, *self._whole)}
+
     def free(self) -> None:
         """Let go of the weights now: modules have cycles, which the collector finds much later."""
         for module in (self.model.module, *self._fast.values(), *self._whole.values()):

@@ -28,11 +28,20 @@ class Step:
 class LiveValues:
     """The current values of a training, and the remaining time."""
 
-    def __init__(self, solver: Solver, names: Sequence[str], elapsed_ms: float) -> None:
+    def __init__(
+        self,
+        solver: Solver,
+        names: Sequence[str],
+        elapsed_ms: float,
+        tested: Mapping[str, float],
+    ) -> None:
         self._solver = solver
         self._test_ms = 0.0
         self._began = time.perf_counter() - elapsed_ms / 1e3
+        self.last_test = dict(tested)
+        """The points of the last test, one before a break too."""
         self._values: dict[str, Any] = {
+            **tested,
             "test_names": {str(i): name for i, name in enumerate(names)},
             "test_sets_total": float(len(names)),
         }
@@ -83,6 +92,7 @@ class LiveValues:
         for index, result in enumerate(results):
             points |= dict(_points(f"_test{index}", result))
         self.testing(0, 0, 0, active=False)
+        self.last_test = points
         self._values |= points | {name: results[0][name] for name in COUNTERS}
         return points
 

@@ -25,13 +25,17 @@ MLLIB = "parameters.mllib"
 
 
 class TorchTrainer:
-    """Trains a model of a repository. `warnings` are there once `fit` has returned."""
+    """Trains a model of a repository.
+
+    `warnings`, and the `history` that it goes on with, are there once `fit` has returned.
+    """
 
     def __init__(self, setup: Setup) -> None:
         if setup.service_type == "unsupervised":
             raise ParameterError("an unsupervised service cannot be trained")
         self._setup = setup
         self.warnings: list[str] = []
+        self.history: Mapping[str, Sequence[float]] = {}
         one_device(TorchParameters.parse(setup.mllib, MLLIB, ParameterError))
 
     def fit(
@@ -61,6 +65,7 @@ class TorchTrainer:
         )
         first = checkpoint.iteration if checkpoint else 0
         training = Training(course, first, state, fresh=fresh)
+        self.history = training.history
         self.warnings += [
             *parameters.unknown(MLLIB),
             *model.warnings,
@@ -70,6 +75,8 @@ class TorchTrainer:
         ]
         if data.classes:
             repository.write_classes(data.classes)
+        # All that can be refused is behind: another attempt at this training begins here.
+        repository.reach(first)
         return training.run()
 
 

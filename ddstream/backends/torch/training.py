@@ -14,19 +14,17 @@ import torch
 
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.best import BestModels
-from ddstream.backends.torch.checkpoints import (
-    SolverState,
-    model_config,
-    remove_checkpoint,
-    write_checkpoint,
-)
+from ddstream.backends.torch.checkpoints import SolverState, model_config
 from ddstream.backends.torch.evaluation import Evaluation
 from ddstream.backends.torch.first_layer import pixels_to_numbers
 from ddstream.backends.torch.inference import tensor
+from ddstream.backends.torch.keeping import Keeper
 from ddstream.backends.torch.live import LiveValues, Step
 from ddstream.backends.torch.loader import Loaded, Loader, Reading
 from ddstream.backends.torch.losses import training_loss
 from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.randomness import restore, states
+from ddstream.backends.torch.series import Series
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
 from ddstream.backends.torch.targets import fitting
 from ddstream.data import Datasets, Progress
@@ -88,26 +86,48 @@ class Training:
             parameters,
             self._forward,
         )
-        self._iteration = self._saved = start
+        self._iteration = start
         self._batches = 0
         self._train_loss = 0.0
-        self._sound = True
-        names = [each.name for each in data.tests]
-        if state is not None:
-            self._restore(state, fresh=fresh)
-        self._live = LiveValues(self._solver, names, state.elapsed_ms if state else 0.0)
-        self._best = BestModels(course.repository, names, resumed=state is not None)
+        self._sound = self._complete = True
+        self._take_up(state, fresh=fresh)
+        self._saved = (start, self._complete)
 
     def run(self) -> Generator[Progress, None, None]:
         """Train to the last iteration. However it ends, the last sound weights are kept."""
         try:
-            if self._iteration >= self._solver.iterations:
+            if not self._complete:
+                yield from self._conclude({})
+            elif self._iteration >= self._solver.iterations:
                 yield from self._only_test()
-            else:
-                yield from self._iterate()
+            yield from self._iterate()
         finally:
             if self._sound:
                 self._keep()
+                self._keeper.clean(self._iteration)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """All points up to here, those before a break too."""
+        return self._series.lists()
+
+    def _take_up(self, state: SolverState | None, *, fresh: bool) -> None:
+        """Go on where a checkpoint stood; another attempt at a training is that training."""
+        repository, solver = self._course.repository, self._solver
+        names = [each.name for each in self._course.data.tests]
+        self._again = state is not None and state.run == repository.run != ""
+        kept = state.best if state and self._again else ()
+        best = BestModels(repository, names, resumed=state is not None, kept=kept)
+        written = state.written if state and self._again else best.iterations
+        self._best = best
+        self._keeper = Keeper(repository, solver, best, written)
+        self._series = Series(state.history if state else None)
+        elapsed, tested = (state.elapsed_ms, state.tested) if state else (0.0, {})
+        self._live = LiveValues(solver, names, elapsed, tested)
+        if state is not None:
+            self._restore(state, fresh=fresh)
+        if self._again:
+            self._keeper.clean(self._iteration)
 
     def _restore(self, state: SolverState, *, fresh: bool) -> None:
         if not fresh:
@@ -117,30 +137,49 @@ class Training:
         # Other batches than before: go on with a new epoch.
         self._batches = state.batches if same else epochs * self._loader.per_epoch
         self._train_loss = state.train_loss
-        torch.set_rng_state(state.rng)
+        self._complete = state.complete
+        restore(state.chance, self._course.device)
 
     def _iterate(self) -> Generator[Progress, None, None]:
         self._module.train()
-        total, interval = self._solver.iterations, self._solver.test_interval
         with closing(self._loader.batches(self._batches)) as batches:
-            while self._iteration < total:
-                points = self._step(batches)
-                results = None
-                due = interval > 0 and self._iteration % interval == 0
-                if due or self._iteration == total:
-                    results, more = yield from self._test()
-                    points |= more
-                if self._snapshot_due or self._iteration == total:
-                    self._keep()
-                yield Progress(self._iteration, self._live.values(), points, results)
+            while self._iteration < self._solver.iterations:
+                yield from self._conclude(self._step(batches))
+
+    def _conclude(self, points: dict[str, float]) -> Generator[Progress, None, None]:
+        """What follows an iteration: the test, the checkpoint that is due, and the word of it."""
+        results, places = None, []
+        self._series.add(points)
+        if self._test_due:
+            self._complete = False
+            results, more = yield from self._test()
+            places = self._best.offer(self._iteration, results)
+            self._series.add(more)
+            points |= more
+        self._complete = True
+        last = self._iteration >= self._solver.iterations
+        if places or last or self._keeper.due(self._iteration):
+            # The checkpoint knows of the best already: a kill in between loses nothing.
+            self._keep()
+            self._best.write(places)
+            self._keeper.clean(self._iteration)
+        yield Progress(self._iteration, self._live.values(), points, results)
 
     def _only_test(self) -> Generator[Progress, None, None]:
         results, points = yield from self._test()
+        if self._again:
+            # These points are in the history: only the report was lost.
+            points = {}
+        else:
+            self._series.add(points)
+            self._best.write(self._best.offer(self._iteration, results))
         yield Progress(self._iteration, self._live.values(), points, results)
 
     @property
-    def _snapshot_due(self) -> bool:
-        return self._solver.snapshot > 0 and self._iteration % self._solver.snapshot == 0
+    def _test_due(self) -> bool:
+        interval = self._solver.test_interval
+        due = interval > 0 and self._iteration % interval == 0
+        return due or self._iteration >= self._solver.iterations
 
     def _step(self, batches: Iterator[Loaded]) -> dict[str, float]:
         """One iteration: `iter_size` batches, one change of the weights."""
@@ -190,11 +229,6 @@ class Training:
                 results.append({**counters, **(yield from self._told(index))})
         finally:
             self._module.train()
-        taken = self._best.iterations
-        if places := self._best.offer(self._iteration, results):
-            self._keep()
-            self._best.write(places)
-            self._remove(taken - self._best.iterations)
         return results, self._live.tested(results, time.perf_counter() - began)
 
     def _told(self, index: int) -> Generator[Progress, None, dict[str, Any]]:
@@ -215,9 +249,11 @@ class Training:
 
     def _keep(self) -> None:
         """Write the checkpoint of this iteration, unless it is there."""
-        if self._saved == self._iteration:
+        now = (self._iteration, self._complete)
+        if self._saved == now:
             return
         state = SolverState(
+            run=self._course.repository.run,
             solver_type=self._solver.solver_type,
             optimizer=self._optimizer.state_dict(),
             model=model_config(self._course.parameters),
@@ -226,13 +262,12 @@ class Training:
             seed=self._reading.seed,
             elapsed_ms=self._live.elapsed_ms,
             train_loss=self._train_loss,
-            rng=torch.get_rng_state(),
+            chance=states(self._course.device),
+            history=self._series.kept(),
+            tested=self._live.last_test,
+            complete=self._complete,
+            best=self._best.kept(),
+            written=self._keeper.written_with(self._iteration),
         )
-        write_checkpoint(self._course.repository, self._iteration, self._module, state)
-        self._saved = self._iteration
-
-    def _remove(self, superseded: set[int]) -> None:
-        snapshot = self._solver.snapshot
-        for iteration in superseded:
-            if not (snapshot > 0 and iteration % snapshot == 0):
-                remove_checkpoint(self._course.repository, iteration)
+        self._keeper.write(self._iteration, self._module, state)
+        self._saved = now

@@ -43,11 +43,15 @@ def choose(repository: Repository, named: str, resume_from: str) -> Choice:
 
 
 def newest(repository: Repository) -> Path | None:
-    """The file of weights that was changed last; the solver's files are none."""
+    """The file of weights that was changed last; the solver's files are none, nor is a link that
+    leads out of the repository."""
+    within = repository.path.resolve()
     found = [
         file
         for file in repository.path.iterdir()
-        if file.suffix in SUFFIXES and not file.name.startswith((".", "solver-"))
+        if file.suffix in SUFFIXES
+        and not file.name.startswith((".", "solver-"))
+        and file.resolve().is_relative_to(within)
     ]
     return max(found, key=lambda file: (file.stat().st_mtime_ns, file.name), default=None)
 
@@ -86,6 +90,9 @@ def read_state(path: Path) -> State:
 
 def unpickled(path: Path) -> object:
     """The content of a file of `torch.save`, tensors and plain values only, on the CPU."""
+    if scripted(path):
+        # torch.load would hand it to the loader of TorchScript.
+        raise ParameterError(f"weights file {path.name} is refused: it holds code")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -72,6 +72,8 @@ class BrokerOptions:
     """Whether the kernel ends the broker when the thread that started it ends, however it ends."""
     start_limit: float = START_LIMIT
     """Seconds until it must answer."""
+    cluster_id: str = ""
+    """The cluster that it belongs to, which all nodes of it must name; empty: one of its own."""
 
 
 class LocalBroker:
@@ -188,7 +190,8 @@ class LocalBroker:
     async def _format(self) -> str:
         meta = self.directory / "data" / "meta.properties"
         if not meta.exists():
-            arguments = format_arguments(new_cluster_id(), self.options.users)
+            cluster_id = self.options.cluster_id or new_cluster_id()
+            arguments = format_arguments(cluster_id, self.options.users)
             main = ("kafka.tools.StorageTool", *arguments, str(properties_path(self.directory)))
             with self.log_path.open("ab") as output:
                 await _run(self.program.command(self.directory, SMALL_JVM, main), output.fileno())

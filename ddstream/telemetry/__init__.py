@@ -1,0 +1,1 @@
+"""What a request leaves behind for who looks into it later: ids and spans."""
