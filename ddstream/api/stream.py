@@ -138,12 +138,3 @@ class JobRow(Row):
         default="", description="The worker that runs it; empty when it has ended or is given up."
     )
     record: dict[str, Any] = Field(default_factory=dict, description="The job's record.")
-
-
-class HistoryRow(Row):
-    """On `jobs`, keyed by `service/job/n`: a part of a training's history."""
-
-    born: str = Field(default="", description="See JobRow.")
-    epoch: int = Field(default=0, description="See JobRow.")
-    holder: str = Field(default="", description="The worker that wrote it.")
-    points: dict[str, list[float | None]] = Field(description="Measures by name, in order.")

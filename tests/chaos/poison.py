@@ -42,6 +42,7 @@ async def run(plan: Plan, kills: Kills) -> Figures:
         verdict.problems += await _wrong_statuses(parts)
         kept = await _kept(parts, verdict)
         mended = await _mended(parts, kept)
+        verdict.problems += (await parts.verdict()).problems
         if mended.statuses != Counter({200: mended.replayed}):
             verdict.problems.append(f"after the replay: {dict(mended.statuses)}")
         figures: Figures = {

@@ -31,7 +31,7 @@ from tests.engine.probe import ProbeBackend
 from tests.engine.test_predicting import definition, png
 from tests.kafka.echo import EchoHost
 from tests.kafka.plane import ECHO, Plane, body, headers
-from tests.kafka.test_rejects import RAW, done, until_rejected
+from tests.kafka.rejecting import RAW, done, until_rejected
 
 LONG = "x" * (2 << 20)
 
@@ -260,7 +260,7 @@ async def test_a_worker_reads_data_from_s3_from_files_and_from_http(
         data = [
             f"s3://{BUCKET}/in/cat.png",
             f"file://{tmp_path}/cat.png",
-            f"{s3_url}/{BUCKET}/in/cat.png",
+            str(web_server.make_url("/cat.png")),
         ]
         changed = {"roots": (tmp_path,), "fetch_allow": ("127.0.0.1",)}
         own = settings.model_copy(update=changed)
@@ -272,7 +272,6 @@ async def test_a_worker_reads_data_from_s3_from_files_and_from_http(
             await plane.send("p", orjson.dumps({"data": ["file:///etc/hostname"]}))
             await plane.send("p", orjson.dumps({"data": [f"s3://{BUCKET}/none"]}))
             results = [body(r) for r in await plane.results("p", 3)]
-    assert 200 in [r["status"]["code"] for r in results], "\n".join(map(str, results))
     (good,) = [r for r in results if r["status"]["code"] == 200]
     assert [p["uri"] for p in good["body"]["predictions"]] == data
     texts = [r["status"].get("dd_msg", "") for r in results if r is not good]

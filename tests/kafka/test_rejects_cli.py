@@ -21,7 +21,7 @@ from ddstream.stream.reject import Which
 from ddstream.stream.rejects import PORTION, Rejects
 from tests.kafka.commands import DDSTREAM, PATIENCE
 from tests.kafka.plane import ECHO, Plane
-from tests.kafka.test_rejects import RAW, Mendable, rejected, until_rejected
+from tests.kafka.rejecting import RAW, Mendable, rejected, until_rejected
 
 
 @dataclass(frozen=True, slots=True)
