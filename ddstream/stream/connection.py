@@ -25,6 +25,8 @@ CANCEL_SECONDS = 5.0
 """How long a client that is being started is waited for when nobody wants it any more."""
 Told = Callable[[Exception], None]
 """Hears why something is tried again."""
+STOP_SECONDS = 5.0
+"""How long a client may take to say goodbye to a broker that may be away."""
 TRANSIENT = (KafkaError, OSError, asyncio.TimeoutError)
 """What a broker that is away makes its clients raise."""
 
@@ -183,7 +185,7 @@ async def started(client: Any) -> None:
 
 async def stopped(client: Any) -> None:
     """Stop a client of aiokafka, though the caller be cancelled meanwhile; never raises for what
-    its `stop` meets.
+    its `stop` meets, and never waits for a broker that is away.
 
     That `stop` gives up halfway when one of its tasks is cancelled before its first step, and
     leaves the connections open: they are closed here in any case.
@@ -200,8 +202,14 @@ async def _stop(client: Any) -> None:
     stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     network = client.client if isinstance(client, AIOKafkaProducer) else client._client
     for step in (stop, network.close):
-        outcome = await asyncio.gather(step(), return_exceptions=True)
-        if outcome[0] is not None:
+        # A producer's stop flushes, and waits for the broker for as long as that is away.
+        running = asyncio.ensure_future(step())
+        _, late = await asyncio.wait({running}, timeout=STOP_SECONDS)
+        running.cancel()
+        outcome = await asyncio.gather(running, return_exceptions=True)
+        if late:
+            log.warning("a client of Kafka did not stop in %g s and is left", STOP_SECONDS)
+        elif outcome[0] is not None:
             log.debug("stopping a client of Kafka: %r", outcome[0])
 
 

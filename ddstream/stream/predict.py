@@ -36,6 +36,7 @@ ALLOWED_SECONDS = 5.0
 """A consumer that runs for so long is no more refused, though no record came."""
 REVOKE_SECONDS = 50.0
 """Below the rebalance timeout, in which revoked work must be finished."""
+LAST_COMMIT_SECONDS = 10.0
 LATE_SECONDS = 15.0
 """A poll that has not come for so long makes the loop unwell."""
 
@@ -293,7 +294,9 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         try:
             if offsets:
-                await self._consumer.commit(offsets)
+                # The client tries for ever when the topic is gone.
+                async with asyncio.timeout(LAST_COMMIT_SECONDS):
+                    await self._consumer.commit(offsets)
         except TRANSIENT as error:
             log.warning("last commit of %s: %s", self.topic, error)
         for partition in partitions:
