@@ -36,7 +36,7 @@ class StreamParameters(ParameterObject):
     forward_timeout: float = Field(
         default=60.0,
         gt=0,
-        description="Seconds that one forward pass may take, also the first one, which may be slow; "
+        description="Seconds that a forward pass may take, the first, slow one too; "
         "then the worker ends.",
     )
 

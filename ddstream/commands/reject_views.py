@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ddstream.stream.reject import Reject, age
-from ddstream.stream.rejects import Done
+from ddstream.stream.rejects.reject import Reject, age
+from ddstream.stream.rejects.rejects import Done
 
 HEX_BYTES = 256
 TEXT_CHARACTERS = 16_384

@@ -22,8 +22,8 @@ from ddstream.commands.reject_views import as_json, described, preview, table
 from ddstream.errors import DDError
 from ddstream.settings import Settings
 from ddstream.stream.connection import Connection
-from ddstream.stream.reject import RejectId, Which
-from ddstream.stream.rejects import Done, Rejects
+from ddstream.stream.rejects.reject import RejectId, Which
+from ddstream.stream.rejects.rejects import Done, Rejects
 
 rejects_cli = typer.Typer(
     help="Records that could not be worked on. Ends with 0 when all was done, 1 when some of it "

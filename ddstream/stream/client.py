@@ -34,10 +34,10 @@ from ddstream.errors import (
 )
 from ddstream.stream import messages
 from ddstream.stream.bridge import Bridge
-from ddstream.stream.claiming import claimed
 from ddstream.stream.connection import Connection
 from ddstream.stream.gate import Gate
 from ddstream.stream.jobrows import history_of, job_key
+from ddstream.stream.predicting.claiming import claimed
 from ddstream.stream.stats import summed
 from ddstream.version import __version__
 

@@ -15,8 +15,8 @@ from ddstream.api.stream import HostedService, ServiceRecord, stream_options, wi
 from ddstream.background import Background
 from ddstream.errors import DDError, ServiceExists, ServiceNotFound, fault
 from ddstream.stream.admin import delete_group, delete_topic, ensure_topics, group_lag
-from ddstream.stream.parts import LoopParts
-from ddstream.stream.predict import PredictLoop
+from ddstream.stream.predicting.parts import LoopParts
+from ddstream.stream.predicting.predict import PredictLoop
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ddstream.errors import DDError
 from ddstream.stream import messages
-from ddstream.stream.partition import Slot
+from ddstream.stream.predicting.partition import Slot
 from ddstream.telemetry.origin import TRACEPARENT, origin_of
 from ddstream.telemetry.spans import spans
 

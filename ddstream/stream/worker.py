@@ -21,18 +21,18 @@ from ddstream.connectors.claims import claim_store
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
 from ddstream.stream.admin import check_groups, ensure_topics
-from ddstream.stream.attempts import Quarantine
 from ddstream.stream.connection import Connection, Told, persist, started, stopped
 from ddstream.stream.control import ControlPlane
 from ddstream.stream.hosted import Hosted
 from ddstream.stream.jobrows import newer
-from ddstream.stream.lag import LagMonitor
-from ddstream.stream.parts import LoopParts
+from ddstream.stream.predicting.attempts import Quarantine
+from ddstream.stream.predicting.lag import LagMonitor
+from ddstream.stream.predicting.parts import LoopParts
+from ddstream.stream.predicting.versions import Versions
 from ddstream.stream.pulse import Pulse
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
 from ddstream.stream.trainings import KafkaTrainings, Tables
-from ddstream.stream.versions import Versions
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from ddstream.errors import DDError, Unavailable
 from ddstream.stream import messages
 from ddstream.stream.connection import TRANSIENT, topic_exists
 from ddstream.stream.messages import Headers
-from ddstream.stream.publisher import reply_to
+from ddstream.stream.predicting.publisher import reply_to
 from ddstream.stream.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos import away, crowd, killers, kills, overload, poison, stops
+from tests.chaos import away, crowd, farewell, killers, kills, overload, poison, stops
 from tests.chaos.ground import Plan
 from tests.chaos.kills import Kills
 from tests.chaos.ledger import Figures
@@ -52,11 +52,11 @@ def _poison(stream: Mapping[str, Any]) -> Scenario:
     return Scenario(f"1 % poison under kills, then replayed, {stream['delivery']}", long, short)
 
 
-def _killers() -> Scenario:
-    async def run(folder: Path) -> Figures:
-        return await killers.run(Plan(folder, stream=ONCE))
+def _plain(what: str, run: Callable[[Plan], Awaitable[Figures]]) -> Scenario:
+    async def always(folder: Path) -> Figures:
+        return await run(Plan(folder, stream=ONCE))
 
-    return Scenario("a record that kills its worker, one that hangs it", run, run)
+    return Scenario(what, always, always)
 
 
 def _training() -> Scenario:
@@ -93,10 +93,11 @@ ALL: Final[Mapping[str, Scenario]] = {
     "three-once": _kills(ONCE, nodes=3),
     "poison": _poison(LEAST),
     "poison-once": _poison(ONCE),
-    "killers": _killers(),
+    "killers": _plain("a record that kills its worker, one that hangs it", killers.run),
     "training": _training(),
     "overload": _timed("ten times what a worker can do", overload.run, 120, 15),
     "crowd": _timed("more callers than a bridge takes", crowd.run, 30, 5),
     "away": _timed("the broker frozen, then dead, for a while", away.run, 30, 8),
+    "farewell": _plain("a worker asked to end while the broker is dead", farewell.run),
     "stops": _timed("workers asked to end under load", stops.run, 20, 3),
 }

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from ddstream.api.predict import Call
 from ddstream.errors import InputError
-from ddstream.stream.rejects import Done, Rejects
+from ddstream.stream.rejects.rejects import Done, Rejects
 from tests.kafka.echo import EchoHost, echo
 from tests.kafka.plane import ECHO, Plane, eventually
 

@@ -24,8 +24,8 @@ from ddstream.roots import Roots
 from ddstream.settings import Settings
 from ddstream.stream.admin import delete_group
 from ddstream.stream.connection import started, stopped
-from ddstream.stream.reject import Which
-from ddstream.stream.rejects import Rejects
+from ddstream.stream.rejects.reject import Which
+from ddstream.stream.rejects.rejects import Rejects
 from tests.connectors.s3 import BUCKET, s3_environment, s3_server
 from tests.engine.probe import ProbeBackend
 from tests.engine.test_predicting import definition, png

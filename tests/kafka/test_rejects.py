@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ddstream.errors import NotFound, Unavailable
-from ddstream.stream import rejects as rejects_module
-from ddstream.stream.reject import RejectId, Which
-from ddstream.stream.rejects import Done
+from ddstream.stream.rejects import rejects as rejects_module
+from ddstream.stream.rejects.reject import RejectId, Which
+from ddstream.stream.rejects.rejects import Done
 from tests.kafka.plane import ECHO, Plane, eventually, headers, uris
 from tests.kafka.rejecting import (
     RAW,

@@ -17,8 +17,8 @@ from ddstream.settings import Settings, child_environment
 from ddstream.stream.local.broker import BrokerOptions, LocalBroker
 from ddstream.stream.local.home import KafkaProgram
 from ddstream.stream.local.properties import BrokerUser
-from ddstream.stream.reject import Which
-from ddstream.stream.rejects import PORTION, Rejects
+from ddstream.stream.rejects.reject import Which
+from ddstream.stream.rejects.rejects import PORTION, Rejects
 from tests.kafka.commands import DDSTREAM, PATIENCE
 from tests.kafka.plane import ECHO, Plane
 from tests.kafka.rejecting import RAW, Mendable, rejected, until_rejected

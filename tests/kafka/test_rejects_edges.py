@@ -12,9 +12,9 @@ import pytest
 
 from ddstream.api.stream import RejectMark
 from ddstream.errors import Unavailable
-from ddstream.stream import rejects as rejects_module
 from ddstream.stream.admin import delete_topic, ensure_topics
-from ddstream.stream.reject import Reject, RejectId, Which
+from ddstream.stream.rejects import rejects as rejects_module
+from ddstream.stream.rejects.reject import Reject, RejectId, Which
 from tests.kafka.plane import Plane
 from tests.kafka.rejecting import (
     RAW,

@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from prometheus_client import REGISTRY
 
-from ddstream.stream import lag
-from ddstream.stream.lag import LagMonitor
+from ddstream.stream.predicting import lag
+from ddstream.stream.predicting.lag import LagMonitor
 
 TOPIC = "lag.predict.x"
 

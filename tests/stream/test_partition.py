@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ddstream.api.envelope import Answer
 from ddstream.stream.control import Contiguous
-from ddstream.stream.partition import Partition, Slot
+from ddstream.stream.predicting.partition import Partition, Slot
 
 
 def record(offset: int) -> SimpleNamespace:

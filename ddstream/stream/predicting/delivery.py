@@ -17,10 +17,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from ddstream import metrics
-from ddstream.stream.attempts import WORKING
 from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
-from ddstream.stream.partition import Partition, Slot
-from ddstream.stream.publisher import Encoded, Publisher
+from ddstream.stream.predicting.attempts import WORKING
+from ddstream.stream.predicting.partition import Partition, Slot
+from ddstream.stream.predicting.publisher import Encoded, Publisher
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from ddstream.api.stream import RejectMark
 from ddstream.errors import Unavailable
 from ddstream.stream.admin import ensure_topics
 from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
-from ddstream.stream.reject import Reject, RejectId
-from ddstream.stream.scan import Scanner
+from ddstream.stream.rejects.reject import Reject, RejectId
+from ddstream.stream.rejects.scan import Scanner
 from ddstream.stream.topics import Topics
 
 VISIBLE_SECONDS = 30.0

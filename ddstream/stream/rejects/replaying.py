@@ -12,8 +12,8 @@ from typing import Any, Self
 from ddstream.errors import Unavailable
 from ddstream.stream.admin import record_limit
 from ddstream.stream.connection import TRANSIENT, Connection, started, stopped
-from ddstream.stream.reject import Reject, RejectId
-from ddstream.stream.scan import Scanner
+from ddstream.stream.rejects.reject import Reject, RejectId
+from ddstream.stream.rejects.scan import Scanner
 from ddstream.stream.topics import RECORD_OVERHEAD, Topics
 
 ROOM = 1 << 16

@@ -15,9 +15,9 @@ from ddstream.background import Background
 from ddstream.errors import DDError, InternalError, ServiceNotFound, TimedOut
 from ddstream.stream import messages
 from ddstream.stream.connection import topic_exists
-from ddstream.stream.partition import Partition, Slot
-from ddstream.stream.parts import LoopParts
-from ddstream.stream.publisher import refused_reply, reply_to
+from ddstream.stream.predicting.partition import Partition, Slot
+from ddstream.stream.predicting.parts import LoopParts
+from ddstream.stream.predicting.publisher import refused_reply, reply_to
 from ddstream.stream.traces import about, trace_taken
 
 log = logging.getLogger(__name__)

@@ -14,16 +14,16 @@ from ddstream import metrics
 from ddstream.api.predict import Call
 from ddstream.api.stream import StreamParameters
 from ddstream.background import Background
-from ddstream.stream.attempts import WORKING, Attempts
-from ddstream.stream.claiming import Claiming
 from ddstream.stream.connection import TRANSIENT, started, stopped
-from ddstream.stream.delivery import Delivery, Fenced
-from ddstream.stream.opening import Opening
-from ddstream.stream.partition import Partition, Slot
-from ddstream.stream.parts import LoopParts
-from ddstream.stream.pressure import BackPressure
-from ddstream.stream.publisher import Publisher, count
-from ddstream.stream.submission import Submission
+from ddstream.stream.predicting.attempts import WORKING, Attempts
+from ddstream.stream.predicting.claiming import Claiming
+from ddstream.stream.predicting.delivery import Delivery, Fenced
+from ddstream.stream.predicting.opening import Opening
+from ddstream.stream.predicting.partition import Partition, Slot
+from ddstream.stream.predicting.parts import LoopParts
+from ddstream.stream.predicting.pressure import BackPressure
+from ddstream.stream.predicting.publisher import Publisher, count
+from ddstream.stream.predicting.submission import Submission
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from aiokafka.errors import IllegalStateError
 
 from ddstream import metrics
 from ddstream.api.protocol import Host
-from ddstream.stream.partition import Partition
+from ddstream.stream.predicting.partition import Partition
 
 
 class BackPressure:

@@ -24,10 +24,10 @@ from ddstream.errors import (
     TooLarge,
 )
 from ddstream.stream import messages
-from ddstream.stream.claiming import Claiming
 from ddstream.stream.messages import Outgoing
-from ddstream.stream.partition import Slot
-from ddstream.stream.reject import compressed
+from ddstream.stream.predicting.claiming import Claiming
+from ddstream.stream.predicting.partition import Slot
+from ddstream.stream.rejects.reject import compressed
 from ddstream.stream.topics import Topics
 from ddstream.stream.traces import about, trace_written
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from ddstream.api.protocol import Host
 from ddstream.connectors.claims import ClaimStore
-from ddstream.stream.attempts import Quarantine
 from ddstream.stream.connection import Connection
+from ddstream.stream.predicting.attempts import Quarantine
+from ddstream.stream.predicting.versions import Versions
 from ddstream.stream.topics import Topics
-from ddstream.stream.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from ddstream.api.stream import RejectMark
 from ddstream.errors import BadRequest, NotFound
 from ddstream.stream.admin import delete_before
 from ddstream.stream.connection import Connection
-from ddstream.stream.marks import Marks, Resolution, marks_it
-from ddstream.stream.reject import Reject, RejectId, Which, ordered, united, value_of
-from ddstream.stream.replaying import Resender
-from ddstream.stream.scan import Scanner
+from ddstream.stream.rejects.marks import Marks, Resolution, marks_it
+from ddstream.stream.rejects.reject import Reject, RejectId, Which, ordered, united, value_of
+from ddstream.stream.rejects.replaying import Resender
+from ddstream.stream.rejects.scan import Scanner
 from ddstream.stream.topics import Topics
 
 PORTION = 100

@@ -16,11 +16,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ddstream import metrics
-from ddstream.stream.attempts import Attempts
 from ddstream.stream.connection import TRANSIENT
-from ddstream.stream.delivery import AtLeastOnce, Delivery, ExactlyOnce
-from ddstream.stream.parts import LoopParts
-from ddstream.stream.publisher import Publisher
+from ddstream.stream.predicting.attempts import Attempts
+from ddstream.stream.predicting.delivery import AtLeastOnce, Delivery, ExactlyOnce
+from ddstream.stream.predicting.parts import LoopParts
+from ddstream.stream.predicting.publisher import Publisher
 
 log = logging.getLogger(__name__)
 

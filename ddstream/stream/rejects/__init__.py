@@ -1,0 +1,1 @@
+"""Records that could not be answered with a prediction: read, sent back, dropped."""
