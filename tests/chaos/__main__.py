@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import shutil
 import sys
 import time
@@ -75,6 +76,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(chosen), help="a scenario's name")
     parser.add_argument("--short", action="store_true", help="few events, in a minute each")
     options = parser.parse_args()
+    # What it tells of brokers that are away is what these runs are about.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console, outcomes = Console(), []
     for name in options.only or list(chosen):
         with console.status(f"{name}: {chosen[name].what}"):

@@ -11,6 +11,7 @@ from tests.chaos import away, crowd, farewell, killers, kills, overload, poison,
 from tests.chaos.ground import Plan
 from tests.chaos.kills import Kills
 from tests.chaos.ledger import Figures
+from tests.chaos.model import Rules
 
 Run = Callable[[Path], Awaitable[Figures]]
 
@@ -18,6 +19,8 @@ ONCE: Final[Mapping[str, Any]] = {"delivery": "exactly_once"}
 LEAST: Final[Mapping[str, Any]] = {"delivery": "at_least_once"}
 SEED = 20
 LONG = Kills(records=100_000, events=30, seed=SEED, calm=8.0)
+BUSY: Final = Rules(delay=0.001)
+"""So slow that a worker always has hundreds of records in hand when something happens to it."""
 SHORT = Kills(records=15_000, events=5, seed=SEED, calm=1.0)
 
 
@@ -32,10 +35,10 @@ class Scenario:
 
 def _kills(stream: Mapping[str, Any], nodes: int = 1) -> Scenario:
     async def long(folder: Path) -> Figures:
-        return await kills.run(Plan(folder, nodes=nodes, stream=stream), LONG)
+        return await kills.run(Plan(folder, nodes=nodes, stream=stream, rules=BUSY), LONG)
 
     async def short(folder: Path) -> Figures:
-        return await kills.run(Plan(folder, nodes=nodes, stream=stream), SHORT)
+        return await kills.run(Plan(folder, nodes=nodes, stream=stream, rules=BUSY), SHORT)
 
     where = f"{nodes} brokers" if nodes > 1 else "a broker"
     return Scenario(f"workers and {where} killed, {stream['delivery']}", long, short)
@@ -43,18 +46,18 @@ def _kills(stream: Mapping[str, Any], nodes: int = 1) -> Scenario:
 
 def _poison(stream: Mapping[str, Any]) -> Scenario:
     async def long(folder: Path) -> Figures:
-        return await poison.run(Plan(folder, stream=stream), LONG)
+        return await poison.run(Plan(folder, stream=stream, rules=BUSY), LONG)
 
     async def short(folder: Path) -> Figures:
         plan = Kills(records=5000, events=1, seed=SEED, calm=0.0)
-        return await poison.run(Plan(folder, stream=stream), plan)
+        return await poison.run(Plan(folder, stream=stream, rules=BUSY), plan)
 
     return Scenario(f"1 % poison under kills, then replayed, {stream['delivery']}", long, short)
 
 
 def _plain(what: str, run: Callable[[Plan], Awaitable[Figures]]) -> Scenario:
     async def always(folder: Path) -> Figures:
-        return await run(Plan(folder, stream=ONCE))
+        return await run(Plan(folder, stream=ONCE, rules=BUSY))
 
     return Scenario(what, always, always)
 
@@ -78,10 +81,10 @@ def _timed(
     what: str, run: Callable[[Plan, Any], Awaitable[Figures]], long: float, short: float
 ) -> Scenario:
     async def longer(folder: Path) -> Figures:
-        return await run(Plan(folder, stream=ONCE), long)
+        return await run(Plan(folder, stream=ONCE, rules=BUSY), long)
 
     async def shorter(folder: Path) -> Figures:
-        return await run(Plan(folder, stream=ONCE), short)
+        return await run(Plan(folder, stream=ONCE, rules=BUSY), short)
 
     return Scenario(what, longer, shorter)
 
