@@ -18,12 +18,12 @@ from ddstream.errors import TimedOut, Unavailable
 from ddstream.stream import messages
 from ddstream.stream.admin import delete_topic, ensure_topics
 from ddstream.stream.connection import TRANSIENT, Connection, Told, persist, started, stopped
-from ddstream.stream.jobrows import newer
 from ddstream.stream.pulse import Pulse
 from ddstream.stream.refusals import Refused
 from ddstream.stream.replies import Replies
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
+from ddstream.stream.trainings.jobrows import newer
 from ddstream.stream.worker import new_id
 from ddstream.stream.writer import Writer
 from ddstream.telemetry.origin import TRACEPARENT, origin

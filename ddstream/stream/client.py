@@ -36,9 +36,9 @@ from ddstream.stream import messages
 from ddstream.stream.bridge import Bridge
 from ddstream.stream.connection import Connection
 from ddstream.stream.gate import Gate
-from ddstream.stream.jobrows import history_of, job_key
 from ddstream.stream.predicting.claiming import claimed
 from ddstream.stream.stats import summed
+from ddstream.stream.trainings.jobrows import history_of, job_key
 from ddstream.version import __version__
 
 log = logging.getLogger(__name__)

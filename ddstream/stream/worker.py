@@ -24,7 +24,6 @@ from ddstream.stream.admin import check_groups, ensure_topics
 from ddstream.stream.connection import Connection, Told, persist, started, stopped
 from ddstream.stream.control import ControlPlane
 from ddstream.stream.hosted import Hosted
-from ddstream.stream.jobrows import newer
 from ddstream.stream.predicting.attempts import Quarantine
 from ddstream.stream.predicting.lag import LagMonitor
 from ddstream.stream.predicting.parts import LoopParts
@@ -32,7 +31,8 @@ from ddstream.stream.predicting.versions import Versions
 from ddstream.stream.pulse import Pulse
 from ddstream.stream.table import Table
 from ddstream.stream.topics import Topics
-from ddstream.stream.trainings import KafkaTrainings, Tables
+from ddstream.stream.trainings.jobrows import newer
+from ddstream.stream.trainings.trainings import KafkaTrainings, Tables
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)

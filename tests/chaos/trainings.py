@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from math import isclose
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import torch
 
@@ -91,9 +92,7 @@ class Ground:
         """Make a service and begin to train it."""
         repository = self.folder / name
         repository.mkdir()
-        torch.manual_seed(0)
-        net: Any = torch.jit.script(TinyNet())
-        (repository / "tiny.pt").write_bytes(net.save_to_buffer())
+        (repository / "tiny.pt").write_bytes(_traced())
         await self.api.create_service(name, self.definition(name))
         await self.api.train(self.request(name))
 
@@ -255,7 +254,16 @@ def _weights(folder: Path) -> Iterator[str]:
         yield f"the best model: {best[1]!r}, not {best[0]!r}"
 
 
+def _traced() -> bytes:
+    """The net with its first weights, which are always the same."""
+    torch.manual_seed(0)
+    with catch_warnings(action="ignore", category=FutureWarning):
+        net: Any = torch.jit.script(TinyNet())
+    content: bytes = net.save_to_buffer()
+    return content
+
+
 def _state(repository: Path) -> Mapping[str, torch.Tensor]:
-    file = repository / f"checkpoint-{ITERATIONS}.pt"
-    found: Mapping[str, torch.Tensor] = torch.jit.load(file).state_dict()  # type: ignore[no-untyped-call]
-    return found
+    with catch_warnings(action="ignore", category=FutureWarning):
+        net: Any = torch.jit.load(repository / f"checkpoint-{ITERATIONS}.pt")  # type: ignore[no-untyped-call]
+    return dict(net.state_dict())

@@ -14,9 +14,10 @@ from ddstream.api.parameters import envelope
 from ddstream.api.stream import JobRow
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.errors import JobNotFound
-from ddstream.stream import control, trainings
+from ddstream.stream import control
 from ddstream.stream.client import KafkaApi
-from ddstream.stream.jobrows import job_key
+from ddstream.stream.trainings import trainings
+from ddstream.stream.trainings.jobrows import job_key
 from ddstream.stream.writer import Writer
 from tests.kafka.jobhost import JobHost, Volume
 from tests.kafka.plane import ECHO, Plane, body, eventually

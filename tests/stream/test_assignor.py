@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
-from ddstream.stream.assignor import CalmAssignor, Claims, shared
+from ddstream.stream.trainings.assignor import CalmAssignor, Claims, shared
 
 
 class Cluster:

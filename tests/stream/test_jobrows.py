@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ddstream.api.stream import JobRow
-from ddstream.stream.jobrows import CHUNK_POINTS, chunks, history_of, newer
+from ddstream.stream.trainings.jobrows import CHUNK_POINTS, chunks, history_of, newer
 
 
 def row(epoch: int, holder: str, *, born: str = "one", number: int = 1) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from ddstream.api.job import JobChange, JobStatus
 from ddstream.api.train import JobStop
 from ddstream.background import Background
 from ddstream.errors import DDError
-from ddstream.stream.held import HeldJob, HeldJobs, Key
 from ddstream.stream.hosted import Hosted
-from ddstream.stream.jobrows import CHUNK_POINTS, JobRows, chunks
+from ddstream.stream.trainings.held import HeldJob, HeldJobs, Key
+from ddstream.stream.trainings.jobrows import CHUNK_POINTS, JobRows, chunks
 
 log = logging.getLogger(__name__)
 

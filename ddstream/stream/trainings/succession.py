@@ -9,11 +9,11 @@ from contextlib import suppress
 
 from ddstream.api.job import JobChange, JobRecord, JobStatus, failed
 from ddstream.errors import DDError
-from ddstream.stream.held import HeldJob, HeldJobs
 from ddstream.stream.hosted import Hosted
-from ddstream.stream.jobnews import JobNews
-from ddstream.stream.jobrows import JobRows
 from ddstream.stream.table import Table
+from ddstream.stream.trainings.held import HeldJob, HeldJobs
+from ddstream.stream.trainings.jobnews import JobNews
+from ddstream.stream.trainings.jobrows import JobRows
 
 log = logging.getLogger(__name__)
 

@@ -24,13 +24,13 @@ from ddstream.api.train import TrainRequest
 from ddstream.background import Background
 from ddstream.errors import BadRequest, DDError, JobNotFound, ServiceNotFound, fault
 from ddstream.stream import messages
-from ddstream.stream.assignor import CalmAssignor
-from ddstream.stream.held import HeldJob, HeldJobs
 from ddstream.stream.hosted import Hosted
-from ddstream.stream.jobnews import JobNews
-from ddstream.stream.jobrows import JobRows
-from ddstream.stream.succession import Succession
 from ddstream.stream.table import Table
+from ddstream.stream.trainings.assignor import CalmAssignor
+from ddstream.stream.trainings.held import HeldJob, HeldJobs
+from ddstream.stream.trainings.jobnews import JobNews
+from ddstream.stream.trainings.jobrows import JobRows
+from ddstream.stream.trainings.succession import Succession
 from ddstream.stream.writer import Writer
 
 log = logging.getLogger(__name__)

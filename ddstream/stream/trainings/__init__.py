@@ -1,0 +1,1 @@
+"""Trainings on Kafka: who runs which, and what is told of them."""
