@@ -2,7 +2,7 @@
 
 Answers are written as they pile up: while the broker acknowledges some, the next ones gather, so
 that at least once needs no timer. A transaction costs the same however small it is, so that those
-of one partition begin `TRANSACTION_SECONDS` apart at least; a lone answer does not wait.
+of one partition begin some time apart; a lone answer does not wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 MOST = 512
 """Most answers of one write."""
 TRANSACTION_SECONDS = 0.1
-CROWD = 128
+BUSY_SECONDS = 0.3
+"""Between the transactions of a busy partition, whose records wait longer in the queue anyway."""
+BUSY = 128
+"""Unanswered records that make a partition busy."""
+CROWD = 256
 """Answers that do not wait for the time of the next transaction."""
 TRANSACTION_LIMIT = 45.0
 """Seconds after which a transaction that does not end is begun again; the broker's own is 60."""
@@ -158,7 +162,8 @@ class ExactlyOnce:
             written(partition, slots)
 
     async def _due(self, partition: Partition) -> None:
-        due = self._began + TRANSACTION_SECONDS
+        pace = BUSY_SECONDS if len(partition) >= BUSY else TRANSACTION_SECONDS
+        due = self._began + pace
         await asyncio.sleep(0)  # a batch's answers come together
         # A timer with an early end, which need not be exact.
         while (left := due - time.monotonic()) > 0 and len(partition.take(CROWD)) < CROWD:  # noqa: ASYNC110
