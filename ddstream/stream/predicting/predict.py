@@ -230,16 +230,19 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         if partition.paused_since is not None:
             self._pressure.apply(self._consumer, self._partitions.values())
 
-    async def _announce(self, partition: Partition, slot: Slot) -> None:
-        """Commit that a record is about to run alone."""
-        while partition.oldest is not slot and not partition.revoked:
+    async def _announce(self, partition: Partition, slot: Slot, alone: bool) -> None:
+        """Commit that a record is about to run alone, or that its answer is written."""
+        offset = slot.record.offset if alone else slot.record.offset + 1
+        while not (partition.oldest is slot if alone else partition.committable >= offset):
+            if partition.revoked:
+                return
             self._progress.clear()
             await self._progress.wait()
         tp = TopicPartition(self.topic, partition.number)
-        said = str(Attempts(partition.attempts, alone=True))
+        said = str(Attempts(partition.attempts if alone or partition.solo else 1, alone))
         while not partition.revoked:
             try:
-                await self._consumer.commit({tp: (slot.record.offset, said)})
+                await self._consumer.commit({tp: (offset, said)})
                 break
             except TRANSIENT as error:
                 log.warning("commit of %s before a record runs alone: %s", self.topic, error)

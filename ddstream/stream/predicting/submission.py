@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF = 30.0
 
-Alone = Callable[[Partition, Slot], Awaitable[None]]
+Alone = Callable[[Partition, Slot, bool], Awaitable[None]]
 
 
 class Submission:
     """Submits the records of one service.
 
-    `announce` is awaited before a record runs alone: it commits that it does.
+    `announce` is awaited before and after a record runs alone: it commits that it does, or did.
     """
 
     def __init__(
@@ -198,8 +198,10 @@ class Submission:
                     if not await self._admitted(slot, reply, version):
                         continue
                     metrics.RECORDS_QUARANTINED.labels(self._service).inc()
-                    await self._announce(partition, slot)
+                    await self._announce(partition, slot, True)
                     self._parts.host.submit([slot.call])
                     await slot.finished.wait()
+                    # Nothing else may run while a commit calls it alone.
+                    await self._announce(partition, slot, False)
         finally:
             partition.soloing = False
