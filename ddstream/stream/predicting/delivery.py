@@ -42,7 +42,7 @@ Committed = Callable[[TopicPartition], Awaitable[int]]
 
 
 class Fenced(Exception):
-    """Another worker has taken the partition over."""
+    """Another worker has taken the partition over; its text is the partition."""
 
 
 class Delivery(Protocol):

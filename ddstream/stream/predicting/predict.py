@@ -60,7 +60,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._partitions: dict[int, Partition] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._polled = time.monotonic()
-        self._fenced = False
+        self._rejoining = False
         self._stopping = False
         self._attention = asyncio.Event()
         self._opening = Opening(parts, publisher, self._attention.set, exactly_once=exactly_once)
@@ -77,17 +77,18 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
                 group_id=self.topic, rebalance_timeout_ms=60_000, max_poll_records=MOST
             )
             self._consumer: AIOKafkaConsumer = consumer
-            self._fenced = False
+            self._rejoining = False
             try:
                 consumer.subscribe([self.topic], listener=self)
                 await started(consumer)
                 self._started.set()
                 await self._consume(consumer)
-            except TRANSIENT as error:
+            except Exception as error:
                 why = self._parts.connection.refused(error, "read")
                 self._refused = str(why or "")
                 self._problem = f"the consumer of {self.topic} failed: {why or repr(error)}"
-                log.warning("%s; starting it again", self._problem)
+                bug = not isinstance(error, TRANSIENT)
+                log.warning("%s; starting it again", self._problem, exc_info=bug)
                 await asyncio.sleep(REFUSED_SECONDS if self.refused else 0.5)
             finally:
                 self._started.clear()
@@ -135,7 +136,7 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         alarm = asyncio.ensure_future(self._attention.wait())
         begun = time.monotonic()
         try:
-            while not self._stopping and not self._fenced:
+            while not self._stopping and not self._rejoining:
                 if self._attention.is_set():
                     self._attention.clear()
                     alarm.cancel()
@@ -214,11 +215,11 @@ class PredictLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         await asyncio.sleep(0)
         try:
             await self._deliveries[partition.number].publish(partition, self._written)
-        except Fenced as error:
-            log.warning("%s: another worker has taken it over", error)
-            self._problem = f"fenced off {error}: joining the group again"
-            partition.revoked = True
-            self._fenced = True
+        except Exception as error:
+            self._problem = f"answers of {self.topic}/{partition.number} cannot leave: {error!r}"
+            bug = not isinstance(error, Fenced)
+            log.warning("%s; joining the group again", self._problem, exc_info=bug)
+            partition.revoked = self._rejoining = True
             self._attention.set()
         finally:
             partition.publishing = None

@@ -22,6 +22,7 @@ from ddstream.errors import (
     InternalError,
     ParameterError,
     TooLarge,
+    fault,
 )
 from ddstream.stream import messages
 from ddstream.stream.messages import Outgoing
@@ -98,7 +99,12 @@ class Publisher:
 
     async def _fitting(self, slot: Slot, make: Make) -> Outgoing:
         assert slot.answer is not None
-        out = make(slot.answer, slot.record, self.service)
+        try:
+            out = make(slot.answer, slot.record, self.service)
+        except Exception as error:
+            # What no JSON can hold must not keep back the answers behind it.
+            slot.answer = fault(error, f"encoding the answer to {messages.source(slot.record)}")
+            return make(slot.answer, slot.record, self.service)
         if self._claiming.fits(out) or not isinstance(slot.answer, Answer):
             return out
         slot.answer = await self._claiming.fitted(slot.answer, out, slot.record)
@@ -162,8 +168,8 @@ async def _sent(producer: AIOKafkaProducer, topic: str, out: Outgoing) -> asynci
 def reply_to(record: Any) -> str | None:
     """The topic that a request names for its answer."""
     for name, value in record.headers:
-        if name == messages.REPLY_TO:
-            return str(value, "ascii", "replace") or None
+        if name == messages.REPLY_TO and value:
+            return str(value, "ascii", "replace")
     return None
 
 

@@ -12,9 +12,9 @@ from ddstream import metrics
 from ddstream.api.predict import Call
 from ddstream.api.stream import StreamParameters
 from ddstream.background import Background
-from ddstream.errors import DDError, InternalError, ServiceNotFound, TimedOut
+from ddstream.errors import DDError, InternalError, ServiceNotFound, TimedOut, fault
 from ddstream.stream import messages
-from ddstream.stream.connection import topic_exists
+from ddstream.stream.connection import persist, topic_exists
 from ddstream.stream.predicting.partition import Partition, Slot
 from ddstream.stream.predicting.parts import LoopParts
 from ddstream.stream.predicting.publisher import refused_reply, reply_to
@@ -111,12 +111,13 @@ class Submission:
             call = messages.to_call(record, self._service, self._limit, slot)
             version = messages.number(call.headers, messages.VERSION)
             self._check_age(call, record)
-        except DDError as error:
-            slot(error)
+            reply = reply_to(record)
+        except Exception as error:
+            # Whatever a record holds, it is its own affair: the loop goes on.
+            slot(fault(error, f"reading {messages.source(record)}"))
             return None
         slot.call = call
         trace_taken(slot)
-        reply = reply_to(record)
         if record.offset < partition.alone_until:
             self._queue_alone(partition, slot, reply, version)
             return None
@@ -147,20 +148,23 @@ class Submission:
         assert slot.call is not None
         try:
             if reply is not None and reply not in self._known_replies:
-                client = self._parts.producer.client
-                if self._parts.topics.may_answer(reply) and await topic_exists(client, [reply]):
-                    self._known_replies.add(reply)
-                else:
-                    # Its answer has nowhere to go but the results topic.
-                    slot.record.headers = tuple(
-                        header for header in slot.record.headers if header[0] != messages.REPLY_TO
-                    )
-                    raise refused_reply(reply)
+                await persist(lambda: self._check_reply(slot, reply))
             await self._parts.versions.wait(self._service, version, slot.call.deadline)
-        except DDError as error:
-            slot(error)
+        except Exception as error:
+            slot(fault(error, f"admitting {messages.source(slot.record)}"))
             return False
         return True
+
+    async def _check_reply(self, slot: Slot, reply: str) -> None:
+        client = self._parts.producer.client
+        if self._parts.topics.may_answer(reply) and await topic_exists(client, [reply]):
+            self._known_replies.add(reply)
+            return
+        # Its answer has nowhere to go but the results topic.
+        slot.record.headers = tuple(
+            header for header in slot.record.headers if header[0] != messages.REPLY_TO
+        )
+        raise refused_reply(reply)
 
     # -- alone ----------------------------------------------------------------------------
 
