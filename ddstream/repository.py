@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from ddstream.fence import FENCE, Fence
 CONFIG, REQUEST, METRICS = "config.json", "model.json", "metrics.json"
 CLASSES, BEST = "corresp.txt", "best_model.txt"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.(npt|pt|safetensors)$")
-_HALF_WRITTEN = re.compile(r"\.(checkpoint|solver)-\d+\.\w+\.\w{8}")
+STORED = ".lmdb"
+"""How the files of a training's samples end: `train.lmdb`, `test_0.lmdb`..."""
+_HALF_WRITTEN = re.compile(r"\.((checkpoint|solver)-\d+\.\w+|(train|test_\d+)\.lmdb)\.\w{8}")
 _PUBLISHED = re.compile(r"prototxt|\.json|\.txt|bounds\.dat|vocab\.dat")
 
 
@@ -73,6 +75,21 @@ class Repository:
             raise
         self._settle()
         return target
+
+    @contextmanager
+    def building(self, name: str) -> Iterator[Path]:
+        """Where a large file is to be written and synced; once the block is left without an error
+        it takes the place of `name`, and is removed otherwise."""
+        number, path = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        os.close(number)
+        try:
+            yield Path(path)
+            with self._allowed():
+                os.replace(path, self.path / name)
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
+        self._settle()
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that are not there are passed over."""
@@ -128,8 +145,7 @@ class Repository:
 
     def write_classes(self, names: Sequence[str]) -> None:
         """Keep class names: one `id name` a line."""
-        lines = "".join(f"{number} {name}\n" for number, name in enumerate(names))
-        self.write(CLASSES, lines.encode())
+        self.write(CLASSES, class_lines(names))
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every checkpoint, oldest iteration first."""
@@ -205,3 +221,8 @@ class Repository:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def class_lines(names: Sequence[str]) -> bytes:
+    """The content of `corresp.txt`."""
+    return "".join(f"{number} {name}\n" for number, name in enumerate(names)).encode()

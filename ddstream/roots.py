@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 
 class OutsideRoots(Exception):
@@ -45,23 +48,32 @@ class Roots:
     def content(self, path: Path, most: int) -> bytes:
         """The bytes of a file that `resolve` found.
 
-        What is opened is checked, and not what the path meant a moment ago: a symlink that was put
-        there since leads nowhere. Raises OutsideRoots for that, NotAFile for a folder, a device, a
-        pipe or a socket, TooLong for more than `most` bytes, and OSError.
+        Raises what `open` does, and TooLong for more than `most` bytes.
         """
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise NotAFile(str(path))
-        with open(path, "rb", opener=_opened) as file:
+        with self.open(path) as file:
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise NotAFile(str(path))
-            real = _place(file.fileno(), path)
-            if not any(real.is_relative_to(folder) for folder in self.folders):
-                raise OutsideRoots(str(path))
             content = file.read(most + 1) if found.st_size <= most else None
         if content is None or len(content) > most:
             raise TooLong(str(path), most)
         return content
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[BinaryIO]:
+        """A file that `resolve` found, to be read.
+
+        What is opened is checked, and not what the path meant a moment ago: a symlink that was put
+        there since leads nowhere. Raises OutsideRoots for that, NotAFile for a folder, a device, a
+        pipe or a socket, and OSError.
+        """
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise NotAFile(str(path))
+        with open(path, "rb", opener=_opened) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise NotAFile(str(path))
+            real = _place(file.fileno(), path)
+            if not any(real.is_relative_to(folder) for folder in self.folders):
+                raise OutsideRoots(str(path))
+            yield file
 
 
 def _opened(path: str, flags: int) -> int:

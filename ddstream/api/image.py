@@ -55,7 +55,7 @@ class ImageInput(ParameterObject):
     test_split: float = Field(default=0.0, ge=0, lt=1, description="Part held out for testing.")
     shuffle: bool = Field(default=False, description="Shuffle the training set before splitting.")
     seed: int = Field(default=-1, description="Seed of the shuffle; -1 is a random one.")
-    db: bool = Field(default=False, description="Constant memory: images are read when needed.")
+    db: bool = Field(default=False, description="Keep the samples of a training on disk.")
 
     @field_validator("scale", mode="before")
     @classmethod

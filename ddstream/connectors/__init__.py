@@ -4,7 +4,10 @@ from ddstream.connectors.protocol import Connector, ConnectorType
 from ddstream.registry import Registry
 
 CONNECTORS: Registry[ConnectorType] = Registry(
-    {"image": "ddstream.connectors.image:ImageConnector"},
+    {
+        "image": "ddstream.connectors.image:ImageConnector",
+        "txt": "ddstream.connectors.txt:TextConnector",
+    },
 )
 
 __all__ = ["CONNECTORS", "Connector", "ConnectorType"]

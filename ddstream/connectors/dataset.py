@@ -17,12 +17,30 @@ from ddstream.connectors.decode import unreadable
 from ddstream.connectors.labels import Entry, Labelled, Labels, class_folders, list_file
 from ddstream.connectors.locate import locate
 from ddstream.connectors.resize import final_size
-from ddstream.data import Datasets, Sample
+from ddstream.connectors.store import Wish, stored
+from ddstream.connectors.streams import Stream, Streams, Varied, read_each
+from ddstream.data import Datasets, Normalise, Sample
 from ddstream.errors import InputError, ParameterError
+from ddstream.repository import Repository
 from ddstream.roots import Roots
 
 _TEST_SEED = 1
 """Crops of test images are the same in every test."""
+_SHAPING = (
+    "width",
+    "height",
+    "crop_width",
+    "crop_height",
+    "aspect_ratio_pad",
+    "bw",
+    "rgb",
+    "histogram_equalization",
+    "unchanged_data",
+    "interp",
+    "scale_min",
+    "scale_max",
+)
+"""Parameters that the pixels of a sample depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +48,7 @@ class Source:
     """What data sets need of their connector: where paths may lie, and how a file is read."""
 
     parameters: ImageInput
+    repository: Repository
     roots: Roots
     read: Callable[[str, Path], Sample]
 
@@ -56,37 +75,85 @@ class ImageSet:
 
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` with its target, varied where `rng` is given; crops are made always."""
-        entry = self.entries[index // self.crops]
-        sample = self.source.read(entry.path, self._locate(entry))
-        image = sample.inputs["image"]
-        side = self.augmentation.crop_size
-        if rng is not None:
-            image = augment(image, self.augmentation, rng)
-        elif side > 0:
-            image = crop(image, side, np.random.default_rng((_TEST_SEED, index)))
-        return replace(sample, inputs={"image": image}, target=self.labels.target(entry.values))
+        return vary(self._plain(self.entries[index // self.crops]), index, rng, self.augmentation)
+
+    def stream(self) -> Stream:
+        """The images as they are before any variation, with their targets."""
+        return Stream(self.name, read_each(self.name, self._once, self.entries))
+
+    def _plain(self, entry: Entry) -> Sample:
+        # Found once: looking for a small file takes longer than decoding it.
+        if (known := self._located.get(entry.path)) is None:
+            path = self._locate(entry)
+            known = entry.path if str(path) == entry.path else str(path)
+            self._located[entry.path] = known
+        return self._labelled(entry, Path(known))
+
+    def _once(self, entry: Entry) -> Sample:
+        # Nothing to remember: it will not be asked for again.
+        return self._labelled(entry, self._locate(entry))
+
+    def _labelled(self, entry: Entry, path: Path) -> Sample:
+        sample = self.source.read(entry.path, path)
+        return replace(sample, target=self.labels.target(entry.values))
 
     def _locate(self, entry: Entry) -> Path:
-        # Found once: looking for a small file takes longer than decoding it.
-        if (known := self._located.get(entry.path)) is not None:
-            return Path(known)
         path = self.source.locate(entry.path, entry.beside)
         if path is None:
             raise unreadable(entry.path)
-        self._located[entry.path] = entry.path if str(path) == entry.path else str(path)
         return path
+
+
+def vary(
+    sample: Sample, index: int, rng: np.random.Generator | None, wanted: Augmentation
+) -> Sample:
+    """An image varied where `rng` is given; a crop of it is always made."""
+    image = sample.inputs["image"]
+    if rng is not None:
+        image = augment(image, wanted, rng)
+    elif wanted.crop_size > 0:
+        image = crop(image, wanted.crop_size, np.random.default_rng((_TEST_SEED, index)))
+    return replace(sample, inputs={"image": image})
 
 
 def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any]) -> Datasets:
     """The training set `data[0]` and the test sets: the others, or a split of the first.
 
-    `mllib` is the raw `parameters.mllib`. Raises InputError for data that cannot be used,
-    ParameterError without any training or test image.
+    With `db` they are kept in the repository, at the size that the model sees. `mllib` is the raw
+    `parameters.mllib`. Raises InputError for data that cannot be used, ParameterError without any
+    training or test image.
     """
-    wanted, warnings = _possible(Augmentation.of(mllib), source.parameters)
+    images = source.parameters
+    wanted, warnings = _possible(Augmentation.of(mllib), images)
     if not data:
         raise InputError("missing data")
-    labels = Labels.of(mllib, source.parameters)
+    labels = Labels.of(mllib, images)
+    crops = wanted.test_crop_samples if wanted.crop_size > 0 else 1
+    wish = Wish(
+        repository=source.repository,
+        data=data,
+        roots=source.roots,
+        made_by=_made_by(images, labels),
+        test_split=images.test_split,
+        seed=images.seed,
+    )
+    if images.db or wish.named:
+        kept = stored(wish, lambda: _streams(_gathered(source, data, labels, wanted)))
+        found = _varied(kept, images, wanted, crops)
+    else:
+        found = _gathered(source, data, labels, wanted, crops)
+    said = [*warnings, *found.warnings]
+    return replace(found, warnings=said, shuffle=images.shuffle, seed=images.seed)
+
+
+def _gathered(
+    source: Source,
+    data: Sequence[Path],
+    labels: Labels,
+    wanted: Augmentation,
+    crops: int = 1,
+) -> Datasets:
+    """The images of folders and list files."""
     found = _labelled(source, data[0], labels)
     labels = labels.learned(found)
     rest = [_labelled(source, path, labels) for path in data[1:]]
@@ -96,7 +163,6 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
         rest, names = [Labelled(held_out)], ["split"]
     if not any(each.entries for each in rest):
         raise ParameterError("empty test dataset")
-    crops = wanted.test_crop_samples if wanted.crop_size > 0 else 1
     return Datasets(
         train=ImageSet(data[0].name, train, labels, source, wanted),
         tests=[
@@ -104,10 +170,33 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
             for name, each in zip(names, rest, strict=True)
         ],
         classes=found.classes,
-        warnings=[*warnings, *(text for each in (found, *rest) for text in each.warnings)],
-        shuffle=source.parameters.shuffle,
-        seed=source.parameters.seed,
+        warnings=[text for each in (found, *rest) for text in each.warnings],
     )
+
+
+def _made_by(images: ImageInput, labels: Labels) -> dict[str, Any]:
+    """All that kept images and their targets depend on."""
+    shaped = {name: getattr(images, name) for name in _SHAPING}
+    several = labels.nclasses if labels.multi_label else 0
+    said = {"multi_label": several, "regression": labels.regression, "limited": images.limited}
+    return {"connector": "image", **said, **shaped}
+
+
+def _streams(found: Datasets) -> Streams:
+    sets = [each for each in (found.train, *found.tests) if isinstance(each, ImageSet)]
+    train, *tests = (each.stream() for each in sets)
+    return replace(Streams.of(found), train=train, tests=tests)
+
+
+def _varied(kept: Datasets, images: ImageInput, wanted: Augmentation, crops: int) -> Datasets:
+    """Kept images, varied when they are read."""
+    normalise = Normalise(images.scale, images.mean, images.std)
+
+    def finish(sample: Sample, index: int, rng: np.random.Generator | None) -> Sample:
+        return replace(vary(sample, index, rng, wanted), normalise=normalise)
+
+    tests = [Varied(each, finish, crops) for each in kept.tests]
+    return replace(kept, train=Varied(kept.train, finish), tests=tests)
 
 
 def _possible(wanted: Augmentation, images: ImageInput) -> tuple[Augmentation, list[str]]:
@@ -122,8 +211,6 @@ def _possible(wanted: Augmentation, images: ImageInput) -> tuple[Augmentation, l
         wanted = wanted.model_copy(update={"rotate": False})
     if wanted.test_crop_samples > 1 and side <= 0:
         warnings.append("parameters.mllib.test_crop_samples needs crop_size")
-    if images.db:
-        warnings.append("parameters.input.db: images are read when needed, no database is written")
     return wanted, warnings
 
 

@@ -24,8 +24,16 @@ from ddstream.connectors.decode import (
 from ddstream.connectors.headers import read_header
 from ddstream.connectors.locate import LONGEST_PATH, files_below, locate
 from ddstream.connectors.protocol import Limits
-from ddstream.connectors.resize import centre_crop, equalise, pad, padded, resize, resized
-from ddstream.data import Array, Datasets, Datum, Normalise, Sample
+from ddstream.connectors.resize import (
+    centre_crop,
+    equalise,
+    final_size,
+    pad,
+    padded,
+    resize,
+    resized,
+)
+from ddstream.data import Array, Datasets, Datum, Dimensions, Normalise, Sample
 from ddstream.errors import InputError, severity
 from ddstream.repository import Repository
 from ddstream.roots import NotAFile, OutsideRoots, TooLong
@@ -47,6 +55,7 @@ class ImageConnector:
         self, raw: Mapping[str, Any], repository: Repository, limits: Limits = _UNLIMITED
     ) -> None:
         self._parameters = ImageInput.parse(raw, "parameters.input", InputError)
+        self._repository = repository
         self._limits = limits
         self._normalise = Normalise(
             self._parameters.scale, self._parameters.mean, self._parameters.std
@@ -74,6 +83,13 @@ class ImageConnector:
             "width": wanted.crop_width or wanted.width,
             "height": wanted.crop_height or wanted.height,
         }
+
+    def dimensions(self) -> Dimensions:
+        """Channels and pixels of the samples; 0 where they follow the image."""
+        wanted = self._parameters
+        size = final_size(wanted)
+        height, width = size or (0, 0)
+        return Dimensions(channels=self._channels, height=height, width=width)
 
     def read(self, datum: Datum) -> Iterable[Sample]:
         """The sample of one image; of a folder, one of each file below it, in sorted order.
@@ -108,7 +124,7 @@ class ImageConnector:
 
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets, as `ddstream.connectors.dataset` says."""
-        source = Source(self._parameters, self._limits.roots, self.read_file)
+        source = Source(self._parameters, self._repository, self._limits.roots, self.read_file)
         return image_datasets(source, data, augment)
 
     @property

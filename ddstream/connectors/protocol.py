@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ddstream.api.parameters import ParameterObject
-from ddstream.data import Datasets, Datum, Sample
+from ddstream.data import Datasets, Datum, Dimensions, Sample
 from ddstream.repository import Repository
 from ddstream.roots import ANYWHERE, Roots
 
@@ -33,6 +33,15 @@ class Connector(Protocol):
 
     def read(self, datum: Datum) -> Iterable[Sample]:
         """The samples of one datum; a folder gives one a file. Raises InputError with the uri."""
+
+    def dimensions(self) -> Dimensions:
+        """What its samples are, as far as its parameters and what the repository keeps tell."""
+
+    def labelled(self, datum: Datum, mllib: Mapping[str, Any]) -> Iterable[Sample]:
+        """As `read`, of labelled data and with targets: a measure is asked for at predict.
+
+        `mllib` is the raw `parameters.mllib`. Raises InputError for data without labels.
+        """
 
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets of a train request. `augment` is the raw `parameters.mllib`.
