@@ -51,6 +51,11 @@ def configure(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
+def service_log(name: str) -> logging.Logger:
+    """The logger of one service; its level can be set apart from the others'."""
+    return logging.getLogger(f"ddstream.service.{name.lower()}")
+
+
 class Mask:
     """Covers secrets in a text, as they are and as `repr` shows them."""
 

@@ -1,4 +1,7 @@
-"""`ddstream rejects`: list, show, replay and drop what could not be worked on."""
+"""`ddstream rejects`: list, show, replay and drop what could not be worked on.
+
+The Kafka side is imported when a command runs: `--help` must not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ddstream.commands.flags import with_settings
-from ddstream.commands.reject_views import as_json, described, preview, table
 from ddstream.errors import DDError
 from ddstream.settings import Settings
-from ddstream.stream.connection import Connection
-from ddstream.stream.rejects.reject import RejectId, Which
-from ddstream.stream.rejects.rejects import Done, Rejects
+
+if TYPE_CHECKING:
+    from ddstream.stream.rejects.reject import RejectId, Which
+    from ddstream.stream.rejects.rejects import Done, Rejects
 
 rejects_cli = typer.Typer(
     help="Records that could not be worked on. Ends with 0 when all was done, 1 when some of it "
@@ -64,6 +67,8 @@ def list_(
     json: AsJson = False,
 ) -> None:
     """Show the open rejects, in the order in which they would be replayed."""
+    from ddstream.commands.reject_views import as_json, table
+
     which = _which(service, code, since, until, limit=limit, resolved=resolved)
 
     async def main(rejects: Rejects) -> None:
@@ -86,6 +91,8 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="The reject as a line of JSON.")] = False,
 ) -> None:
     """Show one reject: why, its headers, and its value as text, JSON or the first bytes in hex."""
+    from ddstream.commands.reject_views import as_json, described, preview
+
     reject_id = _ids([id])[0]
 
     async def main(rejects: Rejects) -> None:
@@ -171,6 +178,8 @@ def _work(
     json: bool,
 ) -> None:
     """Do a verb portion by portion; a signal ends it between two of them."""
+    from ddstream.commands.reject_views import as_json
+
     results: list[bool] = []
 
     async def main(rejects: Rejects) -> None:
@@ -196,6 +205,9 @@ def _work(
 
 
 def _run(settings: Settings, by: str, work: Callable[[Rejects], Coroutine[Any, Any, None]]) -> None:
+    from ddstream.stream.connection import Connection
+    from ddstream.stream.rejects.rejects import Rejects
+
     async def main() -> None:
         async with Rejects(Connection(settings), by=by or _me()) as rejects:
             await work(rejects)
@@ -220,6 +232,8 @@ def _chosen(ids: Sequence[str] | None, everything: bool, limit: int | None) -> S
 
 
 def _ids(texts: Sequence[str]) -> Sequence[RejectId]:
+    from ddstream.stream.rejects.reject import RejectId
+
     try:
         return [RejectId.parse(text) for text in texts]
     except ValueError as error:
@@ -227,6 +241,8 @@ def _ids(texts: Sequence[str]) -> Sequence[RejectId]:
 
 
 def _which(service: str, code: str, since: str, until: str, **more: Any) -> Which:
+    from ddstream.stream.rejects.reject import Which
+
     ids = tuple(more.pop("ids", ()))
     return Which(ids, service, code, _moment(since), _moment(until), **more)
 

@@ -19,6 +19,7 @@ from ddstream.api.train import TrainRequest
 from ddstream.face.failures import failures
 from ddstream.face.loop_thread import LoopThread, Opening
 from ddstream.face.training_job import TrainingJob
+from ddstream.logs import service_log
 
 T = TypeVar("T")
 
@@ -89,11 +90,11 @@ class Face:
 
     def set_log_level(self, level: int | str) -> None:
         """How much ddstream logs: a level of `logging`, by name or number."""
-        _set_level("ddstream", level)
+        _set_level(logging.getLogger("ddstream"), level)
 
     def set_service_log_level(self, name: str, level: int | str) -> None:
-        """How much one service logs."""
-        _set_level(f"ddstream.service.{name.lower()}", level)
+        """How much one service logs: its trainings, and the faults of its model."""
+        _set_level(service_log(name), level)
 
 
 class Service:
@@ -246,7 +247,7 @@ def _body(answer: Answer) -> Json:
     return _plain(answer.body)
 
 
-def _set_level(logger: str, level: int | str) -> None:
+def _set_level(logger: logging.Logger, level: int | str) -> None:
     if isinstance(level, str):
         level = _LEVELS.get(level.lower(), level.upper())
-    logging.getLogger(logger).setLevel(level)
+    logger.setLevel(level)

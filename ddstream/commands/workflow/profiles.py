@@ -1,0 +1,138 @@
+"""Profiles: the options that a template starts with, and what its data are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ddstream.api.parameters import merged
+
+Family = Literal["folders", "boxes", "masks", "letters", "series", "tokens", "tables"]
+"""What a data set of a template is: class folders or lists of images, lists of images with boxes,
+with masks or with texts, files of series, of texts, of tables."""
+
+ELSEWHERE = ("torchvision-detector", "external-pytorch-detector", "vitpose", "sam2")
+"""Workflows of the document that need the managed Python worker, which is not on Torch."""
+
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+_FAMILIES: Mapping[str, Family] = {
+    **dict.fromkeys(("fasterrcnn", "retinanet", "detr", "yolox"), "boxes"),
+    **dict.fromkeys(("segformer", "deeplabv3"), "masks"),
+    **dict.fromkeys(("nbeats", "ttransformer", "recurrent"), "series"),
+    **dict.fromkeys(("bert", "gpt2"), "tokens"),
+    "crnn": "letters",
+    "mlp": "tables",
+}
+
+_TOKENS = {"ordered_words": True, "wordpiece_tokens": True, "punctuation_tokens": True}
+_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
+    "folders": {
+        "width": 224,
+        "height": 224,
+        "input_parameters": {"connector": "image", "rgb": True, "scale": 0.0039, "shuffle": True},
+    },
+    "boxes": {
+        "width": 640,
+        "height": 640,
+        "nclasses": 2,
+        "base_lr": 1e-4,
+        "batch_size": 2,
+        "input_parameters": {"connector": "image", "rgb": True, "bbox": True, "shuffle": True},
+        "output_parameters": {"measure": ["map-05", "map-50", "map-90"]},
+    },
+    "masks": {
+        "width": 480,
+        "height": 480,
+        "nclasses": 2,
+        "base_lr": 1e-4,
+        "batch_size": 4,
+        "input_parameters": {
+            **{"connector": "image", "rgb": True, "segmentation": True, "shuffle": True},
+            **{"scale": 0.0039, **_IMAGENET},
+        },
+        "service_mllib": {"segmentation": True},
+        "output_parameters": {"measure": ["meaniou", "acc"]},
+    },
+    "letters": {
+        "width": 128,
+        "height": 32,
+        "input_parameters": {"connector": "image", "ctc": True, "scale": 0.0039, "shuffle": True},
+        "service_mllib": {"ctc": True},
+    },
+    "series": {"input_parameters": {"connector": "csvts"}},
+    "tokens": {"input_parameters": {"connector": "txt", "shuffle": True, **_TOKENS}},
+    "tables": {"input_parameters": {"connector": "csv", "shuffle": True}},
+}
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    "yolox": {
+        "iter_size": 2,
+        "input_parameters": {"seed": 12347},
+        "augmentation": {
+            **{"mirror": True, "rotate": True, "cutout": 0.1, "crop_size": 0},
+            **{"geometry": {"prob": 0.1}, "noise": {"prob": 0.01}, "distort": {"prob": 0.01}},
+        },
+    },
+    "segformer": {
+        "input_parameters": {"seed": 12345},
+        "augmentation": {
+            **{"mirror": True, "rotate": True, "cutout": 0.5, "crop_size": 224},
+            **{"geometry": {"prob": 0.1}, "noise": {"prob": 0.01}, "distort": {"prob": 0.01}},
+        },
+    },
+}
+_ANSWERS: Mapping[Family, Mapping[str, Any]] = {
+    "boxes": {"bbox": True},
+    "letters": {"ctc": True, "blank_label": 0},
+}
+"""Output parameters without which an answer has nothing to show."""
+_TRAINING = ("base_lr", "augmentation", "iter_size", "mllib")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A template's options before anybody says any, and the kind of its data."""
+
+    name: str
+    family: Family
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> bool:
+        """Its data are images."""
+        return self.family in ("folders", "boxes", "masks", "letters")
+
+    def training(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The defaults of a training whose user said these options."""
+        wanted = dict(self.defaults)
+        sides = [side for name in ("width", "height") if isinstance(side := said.get(name), int)]
+        if sides and min(sides) < wanted.get("augmentation", {}).get("crop_size", 0):
+            # The profile's own crop is for its own size.
+            wanted["augmentation"] = {**wanted["augmentation"], "crop_size": 0}
+        return wanted
+
+    def predicting(self) -> dict[str, Any]:
+        """The defaults of predictions: what is about training is left out."""
+        wanted = {name: value for name, value in self.defaults.items() if name not in _TRAINING}
+        wanted["batch_size"] = 1
+        wanted["output_parameters"] = _ANSWERS.get(self.family, {})
+        return wanted
+
+
+def profile(name: str, templates: Iterable[str], data: Sequence[Path] = ()) -> Profile:
+    """The profile of a template. Raises ValueError for one that there is not, and says which are.
+
+    A table in a file of sparse rows (`.svm`, `.libsvm`) is read as such.
+    """
+    known = sorted(templates)
+    if name in ELSEWHERE:
+        raise ValueError(f"{name} is not available on Torch; there is: {', '.join(known)}")
+    if name not in known:
+        raise ValueError(f"there is no template {name}; there is: {', '.join(known)}")
+    family = _FAMILIES.get(name, "folders")
+    basic = {"mllib": {"solver": {"solver_type": "ADAM"}}, "batch_size": 8, **_DEFAULTS[family]}
+    if family == "tables" and any(path.suffix in (".svm", ".libsvm") for path in data):
+        basic = merged(basic, {"input_parameters": {"connector": "svm"}})
+    return Profile(name, family, merged(basic, _OWN.get(name, {})))
