@@ -42,18 +42,50 @@ class Normalise:
     std: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Sizes that a model is built by; 0 means unknown, or that it follows the sample.
+
+    `outputs` is asked for (`nclasses`, `ntargets`), the others tell what a connector's samples are.
+    """
+
+    outputs: int = 0
+    """Classes or targets; for a series the numbers of one step; 0 leaves it to the template."""
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+    columns: int = 0
+    """Numbers of a table's row, or of one input step of a series."""
+    steps: int = 0
+    """Input steps of a series, or characters or tokens of a text."""
+    horizon: int = 0
+    """Output steps of a series; equal to `steps` where each step has its target."""
+    vocabulary: int = 0
+    """Ids that characters, tokens or (with a CTC target) letters can have, special ones too."""
+
+
+UNSIZED = Dimensions()
+
+Target: TypeAlias = int | Array | Mapping[str, Array]
+"""What a sample should give: a class id; a float32 vector (numbers, or 0 and 1 of several labels);
+a mask, uint8 H x W of class numbers; int64 ids of letters or of tokens (-1 counts for nothing);
+the float32 steps of a series, T x D; or an image's `boxes` (float32 M x 4: xmin, ymin, xmax, ymax
+in pixels of the sample) with their `labels` (int64 M, from 1 on)."""
+
+
 @dataclass(slots=True)
 class Sample:
-    """One datum ready for a model; in training with its target.
+    """One datum ready for a model; in training, or with a measure asked for, with its target.
 
-    Images: `inputs["image"]` is uint8 (or uint16/float32 with `unchanged_data`), H x W x C.
-    `target` is a class id (int), or a float32 vector.
+    `inputs` are in the order of the model's arguments. Images: `image`, uint8 (or uint16/float32
+    with `unchanged_data`), H x W x C. Tables, bags of words: `row`, float32 F. Series: `series`,
+    float32 T x D. Texts: int64 `ids` L, then `types` and `mask` (bert) or `positions` (gpt2), L.
     `meta` holds what the answer needs: `size` (height, width of the original), row or stream ids.
     """
 
     uri: str
     inputs: dict[str, Array]
-    target: int | Array | None = None
+    target: Target | None = None
     normalise: Normalise = Normalise()
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -121,6 +153,11 @@ class Datasets:
     """The training set is to be reshuffled at each epoch."""
     seed: int = -1
     """Seed of the shuffle; negative means a random one."""
+    dimensions: Dimensions = UNSIZED
+    """What the samples are, now that the training set is known; `outputs` is 0 unless the data say
+    it (columns of a series, letters of an alphabet, an autoencoder's columns)."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What the connector learned, by file name of the repository; the training writes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from ddstream.api.envelope import Answer
-from ddstream.api.parameters import ParameterObject, Strings
+from ddstream.api.parameters import ParameterObject, Strings, listed
 from ddstream.api.service import Parameters
 from ddstream.errors import BadRequest, DDError
 
@@ -41,6 +41,14 @@ class PredictRequest(ParameterObject):
     )
 
 
+def _classes(value: Any) -> Any:
+    return tuple(str(each) if type(each) is int else each for each in listed(value))
+
+
+Classes = Annotated[tuple[str, ...], BeforeValidator(_classes)]
+"""Words, or numbers of classes."""
+
+
 class NetworkOutput(ParameterObject):
     """Where an answer is pushed (`output.network`)."""
 
@@ -57,12 +65,6 @@ class OutputParameters(ParameterObject):
     """`parameters.output` of predict, and its defaults at creation."""
 
     refused: ClassVar[Mapping[str, Any]] = {
-        "bbox": False,
-        "best_bbox": -1,
-        "nms_threshold": 0.45,
-        "top_k": -1,
-        "rois": "",
-        "multibox_rois": False,
         "index": False,
         "build_index": False,
         "search": False,
@@ -73,10 +75,6 @@ class OutputParameters(ParameterObject):
         "train_samples": 100000,
         "ondisk": True,
         "nprobe": None,
-        "ctc": False,
-        "confidences": [],
-        "logits_blob": "",
-        "logits": False,
     }
 
     best: int = Field(default=1, ge=-1, description="Classes a prediction; -1 means all.")
@@ -85,6 +83,23 @@ class OutputParameters(ParameterObject):
     )
     measure: Strings = Field(default=(), description="Measures of a labelled test set.")
     regression: bool = Field(default=False, description="The answer is a vector of targets.")
+    bbox: bool = Field(default=False, description="Boxes around objects; a detector gives them.")
+    best_bbox: int = Field(default=-1, ge=-1, description="Boxes an image; -1 or 0: all.")
+    nms_threshold: float = Field(
+        default=0.45, ge=0, le=1, description="Boxes of a class that overlap more become one."
+    )
+    top_k: int = Field(default=-1, ge=-1, description="Candidates that a detector looks at.")
+    rois: str = Field(default="", description="Layer whose values each box gets, as its `vals`.")
+    multibox_rois: bool = Field(
+        default=False, description="The `rois` of an image as one list (needs `rois`)."
+    )
+    ctc: bool = Field(default=False, description="The answer is the text in the image.")
+    blank_label: int = Field(default=0, ge=-1, description="Id of ctc's blank; -1: there is none.")
+    confidences: Classes = Field(
+        default=(), description="Maps of a segmentation's confidence: best, all, class numbers."
+    )
+    logits_blob: str = Field(default="", description="Add a classification's `logits`.")
+    logits: bool = Field(default=False, description="Add the `logits` of each detection.")
     template: str = Field(default="", description="Mustache template of the answer.")
     network: NetworkOutput | None = Field(default=None, description="Push the answer there.")
     measure_hist: bool = Field(default=False, description="Give the history of the measures.")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ddstream.api.augment import Augmentation
-from ddstream.api.parameters import Integers, Numbers, ParameterObject
+from ddstream.api.parameters import Integers, Numbers, ParameterObject, Strings
+from ddstream.api.predict import OutputParameters
 
 Datatype = Literal["fp32", "fp16", "bf16", "fp64"]
 
@@ -73,28 +74,23 @@ class Net(ParameterObject):
     batch_size: int = Field(default=1, ge=1, description="Samples of a training batch.")
     test_batch_size: int = Field(default=0, ge=0, description="0: the training batch's (D-28).")
 
+    reg_weight: float = Field(default=1.0, ge=0, description="Weight of yolox's loss of boxes.")
+
     @property
     def test_size(self) -> int:
         """Samples of a test batch."""
         return self.test_batch_size or self.batch_size
 
 
+class JitCompiler(ParameterObject):
+    """`mllib.jit_compiler_params`: how often TorchScript specialises code by shapes."""
+
+    fusion_static: int = Field(default=2, ge=0, description="Specialisations of fixed shapes.")
+    fusion_dynamic: int = Field(default=10, ge=0, description="Specialisations of any shapes.")
+
+
 class TorchParameters(ParameterObject):
     """Options of a Torch service and of each predict call."""
-
-    refused: ClassVar[Mapping[str, Any]] = {
-        "segmentation": False,
-        "ctc": False,
-        "freeze_traced": False,
-        "timesteps": -1,
-        "embedding_size": 768,
-        "self_supervised": "",
-        "jit_compiler_params": {},
-        "forward_method": "",
-        "geometry": {},
-        "noise": {},
-        "distort": {},
-    }
 
     nclasses: int = Field(default=0, ge=0, description="Classes of a classifier.")
     ntargets: int = Field(default=0, ge=0, description="Targets of a regression.")
@@ -112,8 +108,29 @@ class TorchParameters(ParameterObject):
     resume_from: Literal["", "latest", "best"] = Field(
         default="", description="Checkpoint to load: latest or best."
     )
+    segmentation: bool = Field(default=False, description="A class for each pixel.")
+    ctc: bool = Field(default=False, description="A text for each image.")
+    timesteps: int = Field(default=-1, ge=-1, description="Output steps of crnn; -1: its width.")
+    embedding_size: int = Field(default=768, ge=1, description="Numbers that bert's head takes.")
+    self_supervised: str = Field(
+        default="", description="`mask`: bert learns to tell words that were masked."
+    )
+    freeze_traced: bool = Field(
+        default=False, description="Finetuning changes the new head of a traced model only."
+    )
+    jit_compiler_params: JitCompiler = Field(
+        default_factory=JitCompiler, description="How TorchScript fuses operations, process-wide."
+    )
+    forward_method: str = Field(
+        default="", description="Method of a traced model that predicts, instead of `forward`."
+    )
+    layers: Strings = Field(default=(), description="Layers of the template recurrent.")
+    dropout: Numbers = Field(default=(), description="Dropout of recurrent's layers: one, or each.")
+    residual: bool = Field(default=False, description="Layers of recurrent get all before them.")
     extract_layer: str = Field(default="", description="Answer this layer's values instead.")
-    loss: str = Field(default="", description="Loss of a regression: L1, or L2 (also eucl).")
+    loss: str = Field(
+        default="", description="Of numbers: L1, L2 (also eucl); of masks: dice..., focal."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the weights of a new model.")
     net: Net = Field(default_factory=Net, description="Sizes of batches.")
 
@@ -135,6 +152,19 @@ class TorchParameters(ParameterObject):
         """See ParameterObject; defaults for trainings may stand here too."""
         trainings = {f"{where}.{name}" for name in TorchTraining.model_fields}
         return [each for each in super().unknown(where) if each.split(" ")[0] not in trainings]
+
+
+class TorchCall(TorchParameters):
+    """Options of a predict call, with those of its output that act inside the model."""
+
+    settings: dict[str, Any] = Field(default_factory=dict, description="Filled in, not asked for.")
+
+    def told(self, output: OutputParameters) -> TorchCall:
+        """The same with what the call wants of a detector (D-16, D-18)."""
+        names = {"nms_threshold": "nms_threshold", "top_k": "top_k", "rois": "with_features"}
+        found = {theirs: getattr(output, ours, None) for ours, theirs in names.items()}
+        settings = {name: value for name, value in found.items() if value is not None}
+        return self.model_copy(update={"settings": settings})
 
 
 class TorchTraining(TorchParameters, Augmentation):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ddstream.api.parameters import ParameterObject
-from ddstream.data import Batch, Datasets, ModelStats, Outputs, Progress
+from ddstream.api.predict import OutputParameters
+from ddstream.data import UNSIZED, Batch, Datasets, Dimensions, ModelStats, Outputs, Progress
 from ddstream.repository import Repository
 from ddstream.tasks import Task
 
@@ -20,12 +21,14 @@ fit. Broken: its device will fail every later pass of this process too."""
 class Setup:
     """What a backend is made of: the creation's raw `parameters.mllib` and its surroundings.
 
-    `input` is the connector's typed parameters; `weights` the file named in the model object.
+    `input` is the connector's typed parameters, `dimensions` what its samples are as far as that is
+    known; `weights` the file named in the model object.
     """
 
     mllib: Mapping[str, Any]
     input: ParameterObject
     repository: Repository
+    dimensions: Dimensions = UNSIZED
     weights: str = ""
     service_type: str = "supervised"
 
@@ -48,8 +51,12 @@ class Backend(Protocol):
     def trained(self) -> bool:
         """It has weights that somebody trained, not only initial ones."""
 
-    def call_parameters(self, raw: Mapping[str, Any]) -> ParameterObject:
+    def call_parameters(
+        self, raw: Mapping[str, Any], output: OutputParameters | None = None
+    ) -> ParameterObject:
         """The typed parameters of a predict call; `raw` is creation's merged with the call's.
+
+        What of `output` acts inside the model is in them.
 
         Raises ParameterError for what cannot be done (unknown layer, fp16 on a CPU, ...)."""
 

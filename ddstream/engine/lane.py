@@ -9,7 +9,6 @@ leaves its device unusable, ends the lane: what it holds and what still comes fa
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -23,9 +22,8 @@ from ddstream.engine.meters import Meters
 from ddstream.engine.traces import trace_pass
 from ddstream.engine.work import Item, too_late
 from ddstream.errors import DDError, InternalError, fault
+from ddstream.logs import service_log
 from ddstream.telemetry.spans import spans
-
-log = logging.getLogger(__name__)
 
 Finished: TypeAlias = Callable[[Sequence[Item], Outputs | DDError], None]
 Group: TypeAlias = tuple[Hashable, Hashable]
@@ -98,7 +96,8 @@ class Lane:
             while items := self._take():
                 self._pass(items)
         except Exception as error:
-            log.exception("the lane of %s failed", self._meters.service)
+            service = self._meters.service
+            service_log(service).exception("the lane of %s failed", service)
             self._lose(f"its lane failed: {error}")
         finally:
             self._ended.set()
@@ -201,7 +200,7 @@ class Lane:
             self._groups.clear()
             self._pause()
             self._ended.set()
-        log.critical("%s; %d samples fail", self.lost, len(items))
+        service_log(self._meters.service).critical("%s; %d samples fail", self.lost, len(items))
         if items:
             self._finished(items, self.failure())
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddstream.api.parameters import ParameterObject
 from ddstream.api.predict import OutputParameters
 from ddstream.api.service import ModelObject, Parameters, ServiceDefinition
 from ddstream.api.stream import StreamParameters
 from ddstream.backends import BACKENDS, RETIRED, BackendType
 from ddstream.backends.protocol import Setup
-from ddstream.connectors import CONNECTORS
+from ddstream.connectors import CONNECTORS, Connector
 from ddstream.connectors.protocol import Limits
 from ddstream.engine.service import Service
 from ddstream.errors import BadRequest, ConnectorNotFound, ParameterError, UnknownLibrary
@@ -39,7 +38,7 @@ def load_service(
     StreamParameters.parse(definition.parameters.stream, "parameters.stream", ParameterError)
     OutputParameters.parse(definition.parameters.output, "parameters.output", ParameterError)
     connector = CONNECTORS.load(connector_name)(definition.parameters.input, repository, limits)
-    backend = backend_type(setup(definition, model, repository, connector.parameters))
+    backend = backend_type(setup(definition, model, repository, connector))
     service = Service(name, definition, repository, backend, limits=limits)
     service.plan(Parameters())
     if create and not definition.parameters.mllib.get("from_repository"):
@@ -51,12 +50,13 @@ def setup(
     definition: ServiceDefinition,
     model: ModelObject,
     repository: Repository,
-    connector: ParameterObject,
+    connector: Connector,
 ) -> Setup:
     """What the backend of a service is made of."""
     return Setup(
         mllib=definition.parameters.mllib,
-        input=connector,
+        input=connector.parameters,
+        dimensions=connector.dimensions(),
         repository=repository,
         weights=model.weights,
         service_type=definition.type,

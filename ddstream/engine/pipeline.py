@@ -184,6 +184,9 @@ def _decode(items: Sequence[Item], outputs: Outputs) -> None:
     for row, item in zip(scores, items, strict=True):
         work = item.work
         try:
+            if work.tally is not None:
+                work.tally.add([row], [item.sample])
+                continue
             work.predictions[item.index] = work.plan.task.decode(row, item.sample, work.plan.output)
         except Exception as error:
             work.error = fault(error, f"decoding {item.sample.uri[:200]}")

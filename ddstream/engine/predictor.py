@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,8 @@ from ddstream.outputs.sinks import Sinks
 from ddstream.settings import Settings
 from ddstream.telemetry.spans import spans
 
+NOTHING = {"image": "no image could be found"}
+"""What a call is told that had nothing to predict from, by its connector."""
 FETCHES = 64
 """Most elements that are fetched from other hosts at a time."""
 
@@ -155,22 +158,25 @@ class Predictor:
     def _answered(self, work: Work) -> None:
         work.answered = True
         if work.error is None and not work.predictions:
-            work.error = InputError("no image could be found")
-        if work.error is None and wants_delivery(work.plan.output):
-            self._background.spawn(self._deliver(work))
+            work.error = InputError(NOTHING.get(self._connector(work), "no data could be found"))
+        if work.error is None and (work.tally or wants_delivery(work.plan.output)):
+            self._background.spawn(self._finish(work))
         else:
             self._close(work, work.error or self._answer(work))
 
-    async def _deliver(self, work: Work) -> None:
+    async def _finish(self, work: Work) -> None:
         try:
-            answer = await deliver(self._answer(work), work.plan.output, self._sinks)
+            measure = await asyncio.to_thread(work.tally.result) if work.tally else None
+            answer = self._answer(work, measure)
+            if wants_delivery(work.plan.output):
+                answer = await deliver(answer, work.plan.output, self._sinks)
         except Exception as error:
-            work.error = fault(error, "delivering the answer")
+            work.error = fault(error, "finishing the answer")
             self._close(work, work.error)
         else:
             self._close(work, answer)
 
-    def _answer(self, work: Work) -> Answer:
+    def _answer(self, work: Work, measure: Mapping[str, Any] | None = None) -> Answer:
         head: Json = {
             "method": "/predict",
             "time": (time.perf_counter() - work.arrived) * 1e3,
@@ -178,10 +184,15 @@ class Predictor:
         }
         if work.plan.warnings:
             head["warnings"] = list(work.plan.warnings)
+        if measure is not None:
+            return Answer(200, head, {"predictions": [], "measure": dict(measure)})
         predictions = work.predictions
         if predictions and predictions[-1] and "vals" in predictions[-1]:
             predictions[-1] = {"last": True, **predictions[-1]}
         return Answer(200, head, {"predictions": predictions})
+
+    def _connector(self, work: Work) -> str:
+        return str(getattr(work.plan.connector.parameters, "connector", ""))
 
     def _close(self, work: Work, result: Answer | DDError) -> None:
         service = self._services.pop(work)

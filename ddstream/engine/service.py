@@ -179,12 +179,11 @@ class Service:
 
     def _make_plan(self, parameters: Parameters) -> Plan:
         own = self.definition.parameters
-        call = self.backend.call_parameters(merged(own.mllib, parameters.mllib))
         connector = self.connector(parameters.input)
         raw_output = merged(own.output, parameters.output)
         output = OutputParameters.parse(raw_output, "parameters.output", ParameterError)
-        if parameters.output.get("measure"):
-            raise ParameterError("parameters.output.measure is not supported at predict")
+        mllib = merged(own.mllib, parameters.mllib)
+        call = self.backend.call_parameters(mllib, output)
         parts = (
             ("parameters.input", connector.parameters),
             ("parameters.mllib", call),
@@ -199,4 +198,7 @@ class Service:
             fetch_timeout=float(getattr(connector.parameters, "timeout", 6000)),
             group=(id(self.backend), repr(call)),
             warnings=tuple(line for where, part in parts for line in part.unknown(where)),
+            # Creation's are for trainings: most predictions are of data without labels.
+            measures=output.measure if parameters.output.get("measure") else (),
+            mllib=mllib,
         )

@@ -125,7 +125,9 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
     connector = CONNECTORS.load(spec.connector)(spec.parameters.input, repository, spec.limits)
     data = connector.datasets([Path(path) for path in spec.data], mllib)
     story.state("loading model", data.warnings)
-    setup = Setup(mllib, connector.parameters, repository, spec.weights, spec.service_type)
+    setup = Setup(
+        mllib, connector.parameters, repository, data.dimensions, spec.weights, spec.service_type
+    )
     trainer = BACKENDS.load(spec.library).trainer(setup)
     progress = trainer.fit(data, mllib, output.measure)
     story.goes_on(trainer.history)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -21,10 +20,9 @@ from ddstream.api.job import JobChange, JobRecord, JobStatus, failed
 from ddstream.api.service import Parameters
 from ddstream.connectors.protocol import Limits
 from ddstream.errors import InternalError
+from ddstream.logs import service_log
 from ddstream.roots import Roots
 from ddstream.settings import child_environment
-
-log = logging.getLogger(__name__)
 
 STOP = b"stop\n"
 LINE_LIMIT = 1 << 28
@@ -99,6 +97,7 @@ class Training:
     def __init__(self, spec: TrainingSpec, record: JobRecord) -> None:
         self.spec = spec
         self.record = record
+        self._log = service_log(spec.service)
         self._first_warnings = tuple(record.warnings)
         self._process: asyncio.subprocess.Process | None = None
         self._begun = False
@@ -143,7 +142,7 @@ class Training:
             async with asyncio.timeout(LEAVE_WITHIN):
                 await process.wait()
         except TimeoutError:
-            log.warning("%s: the trainer did not exit and is killed", self._name)
+            self._log.warning("%s: the trainer did not exit and is killed", self._name)
         finally:
             await self._bury(process, words)
         self.record = final or self._died(process.returncode)
@@ -225,7 +224,7 @@ class Training:
     def _heard(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         self._last_words.append(text)
-        log.info("%s: %s", self._name, text)
+        self._log.info("%s: %s", self._name, text)
 
     async def _bury(self, process: asyncio.subprocess.Process, words: asyncio.Task[None]) -> None:
         if process.returncode is None:
@@ -244,7 +243,7 @@ class Training:
     def _broken_off(self, how: str) -> JobRecord:
         self.died = True
         last = " | ".join(word for word in self._last_words if word)[-1000:]
-        log.error("%s: the trainer ended unasked: %s", self._name, how)
+        self._log.error("%s: the trainer ended unasked: %s", self._name, how)
         text = f"the training process died: {how}" + (f"; last output: {last}" if last else "")
         return failed(self.record, InternalError(text))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ddstream.api.envelope import Json
 from ddstream.api.parameters import ParameterObject
@@ -15,6 +16,7 @@ from ddstream.data import Datum, Sample
 from ddstream.engine.meters import Meters
 from ddstream.errors import DDError, TimedOut
 from ddstream.tasks import Task
+from ddstream.tasks.protocol import Tally
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,10 @@ class Plan:
     group: Hashable
     """Plans of one group run the same model with the same options."""
     warnings: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    """What is measured on the call's data, which are labelled then; mostly nothing."""
+    mllib: Mapping[str, Any] = field(default_factory=dict)
+    """The raw `parameters.mllib`, which says what labels are."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +67,13 @@ class Work:
     arrived: float = field(default_factory=time.perf_counter)
     decoded: float = 0.0
     """Seconds spent reading."""
+    tally: Tally | None = None
+    """The measures of a labelled call; the interpreting thread adds to it."""
     _samples: Iterator[Sample] | None = None
+
+    def __post_init__(self) -> None:
+        if self.plan.measures:
+            self.tally = self.plan.task.tally(self.plan.measures)
 
     @property
     def late(self) -> bool:
@@ -71,9 +83,13 @@ class Work:
     def samples(self) -> Iterator[Sample]:
         """The samples of all data, read as they are taken."""
         if self._samples is None:
-            read = self.plan.connector.read
-            self._samples = (sample for datum in self.data for sample in read(datum))
+            self._samples = (sample for datum in self.data for sample in self._read(datum))
         return self._samples
+
+    def _read(self, datum: Datum) -> Iterable[Sample]:
+        if self.tally is None:
+            return self.plan.connector.read(datum)
+        return self.plan.connector.labelled(datum, self.plan.mllib)
 
     @property
     def complete(self) -> bool:

@@ -1,7 +1,7 @@
 """Tasks: what a model's numbers mean, and how well they fit. Arrays in, JSON out."""
 
 from ddstream.registry import Registry
-from ddstream.tasks.protocol import Task
+from ddstream.tasks.protocol import Tally, Task, Traits
 
 TASKS: Registry[type[Task]] = Registry(
     {
@@ -11,4 +11,4 @@ TASKS: Registry[type[Task]] = Registry(
     }
 )
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "Tally", "Task", "Traits"]

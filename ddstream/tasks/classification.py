@@ -9,9 +9,11 @@ import numpy as np
 
 from ddstream.api.envelope import Json
 from ddstream.api.predict import OutputParameters
-from ddstream.data import OUTPUT, Array, Outputs, Sample
+from ddstream.data import OUTPUT, Array, Outputs, Sample, Target
 from ddstream.measures import classification, multilabel
 from ddstream.tasks.elements import ended, flat, ranked, vector
+from ddstream.tasks.gathered import Gathered
+from ddstream.tasks.protocol import UNKNOWN, Tally, Traits
 
 FULL_SORT = 64
 """Up to so many classes, sorting them all is cheaper than finding the best first."""
@@ -25,21 +27,21 @@ class Classification:
 
     name = "classification"
 
-    def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None:
-        self._classes = classes
-        self._multi_label = multi_label
-        self.measures: Sequence[str] = ("acc",) if multi_label else ("acc", "f1")
+    def __init__(self, traits: Traits = UNKNOWN) -> None:
+        self._classes = traits.classes
+        self._multi_label = traits.multi_label
+        self.measures: Sequence[str] = ("acc",) if traits.multi_label else ("acc", "f1")
 
     def activate(self, outputs: Outputs) -> Array:
         """Logits N x C of a batch."""
         return flat(outputs[OUTPUT])
 
-    def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
+    def decode(self, row: Array, sample: Sample, output: OutputParameters) -> Json:
         """The `best` classes above the threshold, the most probable first (contract 2.3)."""
         prediction: Json = {"uri": sample.uri, "loss": 0.0}
         if output.regression:
-            return prediction | {"classes": [], "vector": vector(scores, self._classes)}
-        probabilities = self._probabilities(scores)
+            return prediction | {"classes": [], "vector": vector(row, self._classes)}
+        probabilities = self._probabilities(row)
         order = highest(probabilities, output.best)
         classes = [
             {"prob": prob, "cat": self._cat(index)}
@@ -48,19 +50,25 @@ class Classification:
         ]
         return prediction | {"classes": ended(classes)}
 
-    def score(
-        self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
-    ) -> Mapping[str, Any]:
+    def tally(self, measures: Sequence[str]) -> Tally:
         """Measures of logits N x C against class ids, or against rows of labels."""
-        probabilities = self._probabilities(scores)
-        if self._multi_label:
-            return multilabel.compute(measures, probabilities, np.stack(targets))
-        ids = np.asarray(targets, np.int64)
-        return classification.compute(measures, probabilities, ids, self._classes)
+        return Gathered(lambda rows, targets: self._measure(rows, targets, measures))
 
     def knows(self, measure: str) -> bool:
         """Whether a test of this task has such a measure."""
         return multilabel.knows(measure) if self._multi_label else classification.knows(measure)
+
+    def _measure(
+        self, logits: Array, targets: Sequence[Target], measures: Sequence[str]
+    ) -> Mapping[str, Any]:
+        probabilities = self._probabilities(logits)
+        if not self._multi_label:
+            ids = np.asarray(targets, np.int64)
+            return classification.compute(measures, probabilities, ids, self._classes)
+        # A lone class is one label that is a yes.
+        hot = np.eye(logits.shape[1], dtype=np.float32)
+        rows = [hot[each] if isinstance(each, int) else np.asarray(each) for each in targets]
+        return multilabel.compute(measures, probabilities, np.stack(rows))
 
     def _probabilities(self, logits: Array) -> Array:
         return sigmoid(logits) if self._multi_label else softmax(logits)

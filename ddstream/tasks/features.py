@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ddstream.api.predict import OutputParameters
 from ddstream.data import OUTPUT, Array, Outputs, Sample
 from ddstream.errors import ParameterError
 from ddstream.tasks.elements import flat
+from ddstream.tasks.protocol import UNKNOWN, Tally, Traits
 
 
 class Features:
@@ -20,20 +20,18 @@ class Features:
     name = "features"
     measures: Sequence[str] = ()
 
-    def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None:
+    def __init__(self, traits: Traits = UNKNOWN) -> None:
         pass
 
     def activate(self, outputs: Outputs) -> Array:
         """Values N x F of a batch, each sample's row by row."""
         return flat(outputs[OUTPUT])
 
-    def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
+    def decode(self, row: Array, sample: Sample, output: OutputParameters) -> Json:
         """All values of one sample."""
-        return {"uri": sample.uri, "classes": [], "vals": scores.astype(np.float64).tolist()}
+        return {"uri": sample.uri, "classes": [], "vals": row.astype(np.float64).tolist()}
 
-    def score(
-        self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
-    ) -> Mapping[str, Any]:
+    def tally(self, measures: Sequence[str]) -> Tally:
         """Raises ParameterError: there is nothing to compare features with."""
         raise ParameterError("parameters.output.measure: features have no measures")
 

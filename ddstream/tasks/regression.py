@@ -9,9 +9,11 @@ import numpy as np
 
 from ddstream.api.envelope import Json
 from ddstream.api.predict import OutputParameters
-from ddstream.data import OUTPUT, Array, Outputs, Sample
+from ddstream.data import OUTPUT, Array, Outputs, Sample, Target
 from ddstream.measures import regression
 from ddstream.tasks.elements import flat, vector
+from ddstream.tasks.gathered import Gathered
+from ddstream.tasks.protocol import UNKNOWN, Tally, Traits
 
 
 class Regression:
@@ -20,24 +22,26 @@ class Regression:
     name = "regression"
     measures: Sequence[str] = ("eucll",)
 
-    def __init__(self, *, classes: Sequence[str] = (), multi_label: bool = False) -> None:
-        self._names = classes
+    def __init__(self, traits: Traits = UNKNOWN) -> None:
+        self._names = traits.classes
 
     def activate(self, outputs: Outputs) -> Array:
         """Values N x D of a batch."""
         return flat(outputs[OUTPUT])
 
-    def decode(self, scores: Array, sample: Sample, output: OutputParameters) -> Json:
+    def decode(self, row: Array, sample: Sample, output: OutputParameters) -> Json:
         """All targets, in the reference's order: the highest value first (contract 2.4)."""
-        found = vector(scores, self._names)
+        found = vector(row, self._names)
         return {"uri": sample.uri, "loss": 0.0, "classes": [], "vector": found}
 
-    def score(
-        self, scores: Array, targets: Sequence[Any], measures: Sequence[str]
-    ) -> Mapping[str, Any]:
+    def tally(self, measures: Sequence[str]) -> Tally:
         """Measures of values N x D against vectors of D."""
-        rows = np.stack([np.atleast_1d(target) for target in targets])
-        return regression.compute(measures, scores, rows)
+
+        def measured(rows: Array, targets: Sequence[Target]) -> Mapping[str, Any]:
+            wanted = np.stack([np.atleast_1d(np.asarray(target)) for target in targets])
+            return regression.compute(measures, rows, wanted)
+
+        return Gathered(measured)
 
     def knows(self, measure: str) -> bool:
         """Whether a test of this task has such a measure."""

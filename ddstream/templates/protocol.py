@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import Field
 
 from ddstream.api.parameters import ParameterObject
+from ddstream.data import Dimensions
 from ddstream.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -15,28 +16,46 @@ if TYPE_CHECKING:
 
 
 class Template(Protocol):
-    """Builds a model with fresh weights."""
+    """Builds a model with fresh weights, whose `forward` keeps to contract 5.8."""
 
-    def __call__(self, outputs: int, params: Mapping[str, Any]) -> nn.Module:
-        """A model with `outputs` classes or targets; 0 leaves their number to the template.
+    def __call__(self, dimensions: Dimensions, params: Mapping[str, Any]) -> nn.Module:
+        """A model for samples of these dimensions; `params` is the raw `template_params`.
 
-        `params` is the raw `template_params`. Raises ParameterError for one that it cannot use.
+        Raises ParameterError for a parameter that it cannot use, Unbuilt for a size that it needs
+        and that is not known.
         """
 
 
-class ClassifierParameters(ParameterObject):
+class Unbuilt(ParameterError):
+    """The model waits for its first training: a size is not known before there are data."""
+
+
+class TemplateParameters(ParameterObject):
+    """`template_params`: an unknown one is an error that lists what there is."""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Self:
+        """The typed parameters. Raises ParameterError for an unknown or a wrong one."""
+        found = cls.parse(raw, "template_params", ParameterError)
+        if unknown := found.unlisted():
+            given, known = ", ".join(unknown), ", ".join(cls.model_fields) or "nothing"
+            raise ParameterError(f"unknown template_params: {given}; there is: {known}")
+        return found
+
+    def unlisted(self) -> list[str]:
+        """Names that no field has, dotted where they stand in an object."""
+        names = list(self.model_extra or {})
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, ParameterObject):
+                names += [f"{name}.{extra}" for extra in value.model_extra or {}]
+        return names
+
+
+class ClassifierParameters(TemplateParameters):
     """`template_params` of a template that has no other options than the size of its head."""
 
     nclasses: int | None = Field(default=None, ge=1, description="Classes, if not in `mllib`.")
-
-    @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> ClassifierParameters:
-        """The typed parameters. Raises ParameterError for an unknown or a wrong one."""
-        found = cls.parse(raw, "template_params", ParameterError)
-        if found.model_extra:
-            unknown, known = ", ".join(found.model_extra), ", ".join(cls.model_fields)
-            raise ParameterError(f"unknown template_params: {unknown}; there is: {known}")
-        return found
 
     def outputs(self, asked: int, default: int) -> int:
         """The size of the head. Raises ParameterError if it is given twice and not the same."""

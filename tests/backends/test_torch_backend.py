@@ -17,6 +17,7 @@ from ddstream.errors import DDError, InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks.features import Features
 from tests.backends.conftest import MakeBackend, MakeSetup
+from tests.tasks.tallies import tallied
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 UNIT = Normalise(scale=1 / 255)
@@ -221,7 +222,7 @@ def test_classes_have_the_repositorys_names(
 ) -> None:
     repository.write_classes(["cat", "dog"])
     task = make_backend(TWO).task(make_backend(TWO).parameters)
-    found = task.score(np.eye(2), [0, 1], ["raw"])
+    found = tallied(task, np.eye(2), [0, 1], ["raw"])
     assert found["raw"]["truths"] == ["cat", "dog"]
 
 
@@ -245,8 +246,6 @@ def test_a_call_cannot_change_what_the_model_is(make_backend: MakeBackend) -> No
     [
         ("segmentation", True),
         ("ctc", True),
-        ("freeze_traced", True),
-        ("timesteps", 3),
         ("self_supervised", "mask"),
         ("forward_method", "embed"),
     ],

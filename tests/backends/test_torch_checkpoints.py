@@ -161,6 +161,7 @@ def test_the_files_of_a_training(repository: Repository, make_backend: MakeBacke
     trained(repository, solver(3), digits(sets=2), ["acc"])
     assert names(repository) == {
         *("tiny.pt", "checkpoint-3.pt", "solver-3.pt", "corresp.txt"),
+        "architecture.json",
         *("best_model.txt", "best_model_test_0.txt", "best_model_test_1.txt"),
     }
     first, second = (repository.path / "best_model.txt").read_text().splitlines()

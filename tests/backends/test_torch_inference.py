@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.inference import Pass, Prepared, run
 from ddstream.backends.torch.model import Model
-from ddstream.data import Array, Normalise
+from ddstream.backends.torch.objectives.scores import Scores
+from ddstream.data import OUTPUT, Array, Normalise
 from ddstream.errors import InternalError, ParameterError
 from tests.backends.digit_sets import TinyNet, digit_set
 
@@ -18,8 +20,9 @@ CPU = torch.device("cpu")
 
 def passed(module: nn.Module, devices: int = 1, layer: str = "", images: int = 5) -> Array:
     prepared = Prepared(Model(module.eval(), traced=True, trained=True))
-    how = Pass([CPU] * devices, torch.float32, Normalise(), layer)
-    return run(prepared, digit_set("some", 0, images).images, how)
+    scores = Scores(TorchParameters())
+    how = Pass(scores, [CPU] * devices, torch.float32, Normalise(), layer)
+    return run(prepared, {"image": digit_set("some", 0, images).images}, how)[OUTPUT]
 
 
 @pytest.mark.parametrize("images", [1, 2, 5])
@@ -49,7 +52,7 @@ def test_the_first_of_several_results_counts() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (torch.ones(4, 2), InternalError, "4 results for 5 images"),
+        (torch.ones(4, 2), InternalError, "4 results for 5 samples"),
         (torch.ones(5, 0), InternalError, "The model returned an empty tensor"),
         ({"boxes": 3}, ParameterError, "the model gives a dict, not a tensor"),
     ],

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.loader import Loaded, Loader, Reading
+from ddstream.backends.torch.objectives.scores import Scores
 from ddstream.data import Sample
 from ddstream.errors import InputError
 from tests.backends.digit_sets import DigitSet, digit_set
+
+SCORES = Scores(TorchParameters())
 
 
 def taken(loader: Loader, first: int, last: int) -> list[Loaded]:
@@ -22,12 +26,12 @@ def taken(loader: Loader, first: int, last: int) -> list[Loaded]:
 @pytest.mark.promise("train.torch.dataloader_threads")
 def test_batches_do_not_depend_on_the_number_of_threads() -> None:
     reading = Reading(size=4, shuffle=True, seed=3, training=True)
-    one = taken(Loader(digit_set("train", 0, 18), reading), 0, 12)
-    four = taken(Loader(digit_set("train", 0, 18), replace(reading, threads=4)), 0, 12)
+    one = taken(Loader(digit_set("train", 0, 18), reading, SCORES), 0, 12)
+    four = taken(Loader(digit_set("train", 0, 18), replace(reading, threads=4), SCORES), 0, 12)
     assert [batch.number for batch in four] == list(range(12))
     for a, b in zip(one, four, strict=True):
-        assert torch.equal(a.images, b.images)
-        np.testing.assert_array_equal(a.targets, b.targets)
+        assert torch.equal(a.inputs["image"], b.inputs["image"])
+        assert torch.equal(a.targets["scores"], b.targets["scores"])
 
 
 @pytest.mark.promise("train.torch.dataloader_threads")
@@ -42,12 +46,12 @@ def test_as_many_threads_read_as_are_asked_for() -> None:
 
     plain = digit_set("train", 0, 3)
     data = Meeting("train", plain.images, plain.targets)
-    assert len(taken(Loader(data, Reading(size=1, threads=3)), 0, 3)) == 3
+    assert len(taken(Loader(data, Reading(size=1, threads=3), SCORES), 0, 3)) == 3
 
 
 def test_an_epoch_has_every_sample_once_in_a_new_order() -> None:
     data = digit_set("train", 0, 10)
-    loader = Loader(data, Reading(size=4, shuffle=True, seed=3))
+    loader = Loader(data, Reading(size=4, shuffle=True, seed=3), SCORES)
     assert loader.per_epoch == 3
     assert [len(batch) for batch in taken(loader, 0, 6)] == [4, 4, 2, 4, 4, 2]
     first, second = data.reads[:10], data.reads[10:]
@@ -57,29 +61,29 @@ def test_an_epoch_has_every_sample_once_in_a_new_order() -> None:
 
 def test_without_shuffle_the_order_is_the_data_sets() -> None:
     data = digit_set("train", 0, 5)
-    taken(Loader(data, Reading(size=2)), 0, 6)
+    taken(Loader(data, Reading(size=2), SCORES), 0, 6)
     assert data.reads == [0, 1, 2, 3, 4] * 2
 
 
 def test_a_loader_can_start_in_the_middle() -> None:
     reading = Reading(size=4, shuffle=True, seed=3, training=True)
-    whole = taken(Loader(digit_set("train", 0, 18), reading), 0, 9)
-    (batch,) = taken(Loader(digit_set("train", 0, 18), reading), 7, 8)
-    assert torch.equal(batch.images, whole[7].images)
+    whole = taken(Loader(digit_set("train", 0, 18), reading, SCORES), 0, 9)
+    (batch,) = taken(Loader(digit_set("train", 0, 18), reading, SCORES), 7, 8)
+    assert torch.equal(batch.inputs["image"], whole[7].inputs["image"])
 
 
 def test_a_lone_last_sample_joins_the_batch_before_it_in_training() -> None:
     data = digit_set("train", 0, 9)
-    training = Loader(data, Reading(size=4, training=True))
+    training = Loader(data, Reading(size=4, training=True), SCORES)
     assert [len(batch) for batch in taken(training, 0, 2)] == [4, 5]
-    assert [len(batch) for batch in taken(Loader(data, Reading(size=4)), 0, 3)] == [4, 4, 1]
+    assert [len(batch) for batch in taken(Loader(data, Reading(size=4), SCORES), 0, 3)] == [4, 4, 1]
 
 
 def test_samples_that_cannot_be_read_are_left_out_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     data = replace(digit_set("train", 0, 6), broken=frozenset({1, 4, 5}))
-    found = taken(Loader(data, Reading(size=2)), 0, 3)
+    found = taken(Loader(data, Reading(size=2), SCORES), 0, 3)
     assert [(batch.number, len(batch)) for batch in found] == [(0, 1), (1, 2)]
     assert "train: a sample was left out: 1: not an image" in caplog.text
 
@@ -87,7 +91,7 @@ def test_samples_that_cannot_be_read_are_left_out_and_logged(
 def test_data_of_which_nothing_can_be_read_are_an_error() -> None:
     data = replace(digit_set("train", 0, 4), broken=frozenset(range(4)))
     with pytest.raises(InputError, match="no sample of train can be read"):
-        taken(Loader(data, Reading(size=2)), 0, 4)
+        taken(Loader(data, Reading(size=2), SCORES), 0, 4)
 
 
 def test_images_of_several_sizes_cannot_be_one_batch() -> None:
@@ -98,13 +102,15 @@ def test_images_of_several_sizes_cannot_be_one_batch() -> None:
 
     plain = digit_set("train", 0, 4)
     data = Growing("train", plain.images, plain.targets)
-    with pytest.raises(InputError, match=r"differ in size .* set width and height"):
-        taken(Loader(data, Reading(size=2)), 0, 1)
+    with pytest.raises(
+        InputError, match=r"set width and height: images of one batch differ in size"
+    ):
+        taken(Loader(data, Reading(size=2), SCORES), 0, 1)
 
 
 def test_closing_a_loader_ends_its_threads() -> None:
     before = threading.active_count()
-    batches = Loader(digit_set("train", 0, 18), Reading(size=1, threads=4)).batches()
+    batches = Loader(digit_set("train", 0, 18), Reading(size=1, threads=4), SCORES).batches()
     next(batches)
     assert threading.active_count() > before
     batches.close()

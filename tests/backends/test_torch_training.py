@@ -329,5 +329,5 @@ def test_a_resnet_is_trained_on_files_and_predicts(
     scores = backend.task(backend.parameters).activate(
         backend.forward(Batch.of(tests), backend.parameters)
     )
-    right = np.mean(scores.argmax(axis=1) == np.array([sample.target for sample in tests]))
+    right = np.mean(np.argmax(scores, axis=1) == np.array([sample.target for sample in tests]))
     assert right == pytest.approx(found[-1].points["acc"])

@@ -41,6 +41,7 @@ def save(repository: Repository) -> Save:
 
 
 def mark(backend: TorchBackend) -> float:
+    assert backend._prepared is not None
     return float(backend._prepared.model.module.state_dict()["fc.bias"][0])
 
 
@@ -136,6 +137,7 @@ def test_finetuning_replaces_the_head_that_does_not_fit(
 ) -> None:
     save(1.0, "ten.npt", classes=10)
     backend = make_backend({**TWO, "finetuning": True})
+    assert backend._prepared is not None
     module = backend._prepared.model.module
     assert not module.get_parameter("conv1.weight").any()
     assert module.get_parameter("fc.weight").shape == (2, 512)

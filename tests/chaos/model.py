@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from ddstream.api.parameters import ParameterObject
+from ddstream.api.predict import OutputParameters
 from ddstream.api.torch import TorchParameters
 from ddstream.backends.protocol import Setup, Trainable
 from ddstream.connectors.protocol import Limits
@@ -121,7 +122,9 @@ class RulesBackend:
     def parameters(self) -> ParameterObject:
         return self._parameters
 
-    def call_parameters(self, raw: Mapping[str, Any]) -> ParameterObject:
+    def call_parameters(
+        self, raw: Mapping[str, Any], output: OutputParameters | None = None
+    ) -> ParameterObject:
         return TorchParameters.parse(raw, "parameters.mllib", ParameterError)
 
     def task(self, call: ParameterObject) -> Task:

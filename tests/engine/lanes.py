@@ -62,6 +62,7 @@ class Plan:
     backend: Summing
     parameters: None = None
     group: Hashable = 0
+    measures: tuple[str, ...] = ()
 
 
 class Finished:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ddstream.api.parameters import ParameterObject
+from ddstream.api.predict import OutputParameters
 from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Failure, Setup, Trainable
 from ddstream.data import OUTPUT, Batch, ModelStats, Outputs
@@ -47,7 +48,9 @@ class ProbeBackend:
     def parameters(self) -> ParameterObject:
         return self._parameters
 
-    def call_parameters(self, raw: Mapping[str, Any]) -> ParameterObject:
+    def call_parameters(
+        self, raw: Mapping[str, Any], output: OutputParameters | None = None
+    ) -> ParameterObject:
         return TorchParameters.parse(raw, "parameters.mllib", ParameterError)
 
     def task(self, call: ParameterObject) -> Task:

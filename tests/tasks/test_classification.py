@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ddstream.api.envelope import Json, dumps
 from ddstream.api.predict import OutputParameters
 from ddstream.data import OUTPUT, Array, Sample
-from ddstream.tasks import TASKS
+from ddstream.tasks import TASKS, Traits
 from ddstream.tasks.classification import Classification, highest
+from tests.tasks.tallies import tallied
 
 CLASSES = ["ant", "bee", "cow"]
 LOGITS = np.log(np.array([[0.2, 0.5, 0.3]], np.float32))
@@ -26,7 +27,7 @@ def decoded(task: Classification, logits: Array = LOGITS, **output: object) -> J
 
 @pytest.mark.promise("predict.output.best")
 def test_best_bounds_the_number_of_classes_and_is_one_by_default() -> None:
-    task = Classification(classes=CLASSES)
+    task = Classification(Traits(CLASSES))
     assert [each["cat"] for each in decoded(task)["classes"]] == ["bee"]
     assert [each["cat"] for each in decoded(task, best=2)["classes"]] == ["bee", "cow"]
     assert len(decoded(task, best=-1)["classes"]) == 3
@@ -35,7 +36,7 @@ def test_best_bounds_the_number_of_classes_and_is_one_by_default() -> None:
 
 
 def test_classes_are_sorted_and_the_last_one_is_marked() -> None:
-    prediction = decoded(Classification(classes=CLASSES), best=3)
+    prediction = decoded(Classification(Traits(CLASSES)), best=3)
     assert prediction["uri"] == "a.png"
     assert prediction["loss"] == 0.0
     assert [each["prob"] for each in prediction["classes"]] == pytest.approx([0.5, 0.3, 0.2])
@@ -54,7 +55,7 @@ def test_only_probabilities_strictly_above_the_threshold_are_kept() -> None:
     assert decoded(Classification(), even, best=-1, confidence_threshold=0.25)["classes"] == []
     below = decoded(Classification(), even, best=-1, confidence_threshold=0.2499)
     assert len(below["classes"]) == 4
-    assert len(decoded(Classification(classes=CLASSES), best=-1)["classes"]) == 3
+    assert len(decoded(Classification(Traits(CLASSES)), best=-1)["classes"]) == 3
 
 
 def test_a_threshold_of_zero_keeps_classes_of_no_probability() -> None:
@@ -64,7 +65,7 @@ def test_a_threshold_of_zero_keeps_classes_of_no_probability() -> None:
 
 @pytest.mark.promise("predict.torch.multi_label")
 def test_multi_label_scores_do_not_share_one_probability() -> None:
-    task = Classification(classes=CLASSES, multi_label=True)
+    task = Classification(Traits(CLASSES, multi_label=True))
     found = decoded(task, np.array([[2.0, 1.0, 0.0]], np.float32), best=-1)["classes"]
     assert [each["prob"] for each in found] == pytest.approx([0.8808, 0.7311, 0.5], abs=1e-4)
 
@@ -72,7 +73,7 @@ def test_multi_label_scores_do_not_share_one_probability() -> None:
 @pytest.mark.promise("predict.output.regression")
 def test_regression_answers_a_vector_of_the_raw_outputs() -> None:
     values = np.array([[0.25, -3.0, 7.5]], np.float32)
-    found = decoded(Classification(classes=CLASSES), values, regression=True)
+    found = decoded(Classification(Traits(CLASSES)), values, regression=True)
     assert found["vector"] == [
         {"val": 7.5, "cat": "cow"},
         {"val": 0.25, "cat": "ant"},
@@ -82,7 +83,7 @@ def test_regression_answers_a_vector_of_the_raw_outputs() -> None:
 
 
 def test_a_class_without_a_name_has_its_number() -> None:
-    assert decoded(Classification(classes=["ant"]))["classes"][0]["cat"] == "1"
+    assert decoded(Classification(Traits(["ant"])))["classes"][0]["cat"] == "1"
 
 
 def test_huge_logits_stay_finite_and_nan_becomes_null() -> None:
@@ -104,23 +105,23 @@ def test_the_highest_come_first_and_ties_by_index(values: list[int], best: int) 
 
 
 def test_a_test_set_is_scored_by_its_class_ids() -> None:
-    task = Classification(classes=CLASSES)
+    task = Classification(Traits(CLASSES))
     logits = 5 * np.eye(3, dtype=np.float32)[[0, 1, 1]]
-    assert task.score(logits, [0, 1, 2], ["acc"]) == {"acc": pytest.approx(2 / 3)}
+    assert tallied(task, logits, [0, 1, 2], ["acc"]) == {"acc": pytest.approx(2 / 3)}
 
 
 def test_labels_are_scored_by_rows() -> None:
-    task = Classification(multi_label=True)
+    task = Classification(Traits(multi_label=True))
     logits = np.array([[5.0, -5.0], [5.0, 5.0]], np.float32)
     rows = [np.array([1.0, 0.0], np.float32), np.array([1.0, 0.0], np.float32)]
-    found = task.score(logits, rows, task.measures)
+    found = tallied(task, logits, rows, task.measures)
     assert found["sensitivity"] == 1.0
     assert found["specificity"] == 0.5
 
 
 def test_a_task_knows_its_measures() -> None:
     assert [Classification().knows(name) for name in ("acc-5", "kl", "l1")] == [True, False, False]
-    assert Classification(multi_label=True).knows("kl")
+    assert Classification(Traits(multi_label=True)).knows("kl")
 
 
 @pytest.mark.parametrize("name", ["classification", "regression", "features"])

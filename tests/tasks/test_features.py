@@ -9,6 +9,7 @@ from ddstream.api.predict import OutputParameters
 from ddstream.data import OUTPUT, Sample
 from ddstream.errors import ParameterError
 from ddstream.tasks.features import Features
+from tests.tasks.tallies import tallied
 
 
 def test_a_layer_is_flattened_row_by_row_into_doubles() -> None:
@@ -21,4 +22,4 @@ def test_a_layer_is_flattened_row_by_row_into_doubles() -> None:
 def test_features_have_no_measures() -> None:
     assert not Features().knows("acc")
     with pytest.raises(ParameterError, match="features have no measures"):
-        Features().score(np.zeros((1, 2)), [0], ["acc"])
+        tallied(Features(), np.zeros((1, 2)), [0], ["acc"])

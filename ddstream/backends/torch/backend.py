@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ddstream.api.parameters import ParameterObject
-from ddstream.api.torch import TorchParameters, TorchTraining
+from ddstream.api.predict import OutputParameters
+from ddstream.api.torch import TorchCall, TorchParameters, TorchTraining
 from ddstream.backends.protocol import Failure, Setup, Trainable
+from ddstream.backends.torch.architecture import kept
 from ddstream.backends.torch.devices import devices, number_type
 from ddstream.backends.torch.failures import meaning
-from ddstream.backends.torch.inference import Pass, Prepared, run
-from ddstream.backends.torch.losses import check_loss
-from ddstream.backends.torch.model import MOST, load_model
+from ddstream.backends.torch.inference import Pass, Prepared, one_by_one, run
+from ddstream.backends.torch.model import MOST, Model, Plan, load_model
+from ddstream.backends.torch.objectives import OBJECTIVES
+from ddstream.backends.torch.purpose import purpose
 from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
-from ddstream.data import OUTPUT, Batch, ModelStats, Outputs
+from ddstream.data import Batch, ModelStats, Outputs
 from ddstream.errors import ParameterError
 from ddstream.tasks import TASKS, Task
+from ddstream.tasks.protocol import Traits
+from ddstream.templates.protocol import Unbuilt
 
 MLLIB = "parameters.mllib"
-FIXED = ("template", "template_params", "nclasses", "ntargets", "finetuning", "seed", "loss")
+FIXED = (
+    "template",
+    "template_params",
+    "nclasses",
+    "ntargets",
+    "finetuning",
+    "seed",
+    "loss",
+    "segmentation",
+    "ctc",
+    "self_supervised",
+)
 """What makes the model: a predict call cannot change it."""
+FOLDED = frozenset({"classification", "regression"})
+"""Purposes whose models have no settings of their own."""
 
 
 class TorchBackend:
     """Runs a model's forward passes. Its model is never trained in place: see `trainer`."""
 
-    connectors = ("image",)
+    connectors = ("image", "csv", "csvts", "txt", "svm")
     service_types = ("supervised", "unsupervised")
 
     def __init__(self, setup: Setup) -> None:
         self._parameters = TorchParameters.parse(setup.mllib, MLLIB, ParameterError)
         self._unsupervised = setup.service_type == "unsupervised"
-        self._classes = setup.repository.classes()
-        check_loss(self._parameters)
+        self._purpose = purpose(self._parameters, setup.input)
+        self._objective = OBJECTIVES.load(self._purpose)(self._parameters)
+        self._traits = traits(setup.repository.classes(), self._parameters)
+        self._prepared: Prepared | None = None
+        self._missing = ""
         targets, dtype = devices(self._parameters), number_type(self._parameters)
-        model = load_model(self._parameters, setup.repository, setup.weights)
-        self._prepared = Prepared(model)
-        for device in targets:
-            self._prepared.fast(device, dtype)
-        self.warnings = list(model.warnings)
+        built, dimensions, self.warnings = kept(
+            self._parameters, setup.dimensions, setup.repository
+        )
+        try:
+            model = load_model(Plan(built, setup.repository, dimensions, setup.weights))
+        except Unbuilt as error:
+            # Its first training makes it.
+            self._missing = str(error)
+        else:
+            self._prepared = Prepared(model, folds=self._purpose in FOLDED)
+            for device in targets:
+                self._prepared.fast(device, dtype)
+            self.warnings += model.warnings
         self.call_parameters(setup.mllib)
 
     @staticmethod
@@ -55,7 +85,6 @@ class TorchBackend:
         """The typed parameters of a training. Raises ParameterError for what cannot be."""
         parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
         check_solver(parameters.solver)
-        check_loss(parameters)
         return parameters
 
     @property
@@ -66,62 +95,84 @@ class TorchBackend:
     @property
     def mltype(self) -> str:
         """The name of its task."""
-        return "features" if self._unsupervised else task_name(self._parameters)
+        return "features" if self._unsupervised else self._purpose
 
     @property
     def trained(self) -> bool:
-        """All its weights are from a file."""
-        return self._prepared.model.trained
+        """It has weights that somebody trained."""
+        return self._prepared is not None and self._prepared.model.trained
 
-    def call_parameters(self, raw: Mapping[str, Any]) -> ParameterObject:
+    def call_parameters(
+        self, raw: Mapping[str, Any], output: OutputParameters | None = None
+    ) -> ParameterObject:
         """The typed parameters of a predict call. Raises ParameterError for what cannot be."""
-        call = TorchParameters.parse(raw, MLLIB, ParameterError)
+        call = TorchCall.parse(raw, MLLIB, ParameterError).told(output or OutputParameters())
         for name in FIXED:
             if getattr(call, name) != getattr(self._parameters, name):
                 raise ParameterError(f"{MLLIB}.{name} cannot be changed after creation")
         devices(call)
         number_type(call)
-        layers = self._prepared.model.layers
-        if call.extract_layer and call.extract_layer not in layers:
-            some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
-            raise ParameterError(f"unknown extract layer {call.extract_layer}; there is: {some}")
+        if self._prepared is not None:
+            check_call(self._prepared.model, call)
         return call
 
     def task(self, call: ParameterObject) -> Task:
         """The task that reads the outputs of such a call."""
         assert isinstance(call, TorchParameters)
         name = "features" if call.extract_layer else self.mltype
-        return TASKS.load(name)(classes=self._classes, multi_label=call.multi_label)
+        traits = replace(self._traits, multi_label=call.multi_label)
+        return TASKS.load(name)(traits)
 
     def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
-        """One pass over a batch of images. Raises InputError for images of wrong channels."""
+        """One pass over a batch. Raises InputError for samples that the model cannot take."""
         assert isinstance(call, TorchParameters)
-        final = call.extract_layer in ("", "last") or self._prepared.model.traced
+        if self._prepared is None:
+            raise ParameterError(f"the model waits for its first training: {self._missing}")
+        model = self._prepared.model
         how = Pass(
-            devices(call),
-            number_type(call),
-            batch.normalise,
-            "" if final else call.extract_layer,
+            objective=self._objective,
+            devices=devices(call),
+            dtype=number_type(call),
+            normalise=batch.normalise,
+            layer=model.extractable.get(call.extract_layer, ""),
+            method=call.forward_method,
+            settings=call.settings if isinstance(call, TorchCall) else {},
         )
-        return {OUTPUT: run(self._prepared, batch.inputs["image"], how)}
+        if batch.samples[0].meta.get("continues"):
+            return one_by_one(self._prepared, batch, how)
+        return run(self._prepared, batch.inputs, how)
 
     def failure(self, error: Exception) -> Failure:
         """What a failed pass means: its memory, its device or its samples."""
-        return meaning(error, self._prepared.devices())
+        return meaning(error, self._prepared.devices() if self._prepared else set())
 
     def stats(self) -> ModelStats:
-        """Number of its parameters."""
+        """Number of its parameters; none before it is built."""
+        if self._prepared is None:
+            return ModelStats()
         sizes = [(p.numel(), p.requires_grad) for p in self._prepared.model.module.parameters()]
         frozen = sum(size for size, learns in sizes if not learns)
         return ModelStats(params=sum(size for size, _ in sizes), frozen_params=frozen)
 
     def close(self) -> None:
         """Free the model's memory; nothing can be predicted any more."""
-        self._prepared.free()
+        if self._prepared is not None:
+            self._prepared.free()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def task_name(parameters: TorchParameters) -> str:
-    """What the numbers mean: targets if there are no classes, else classes (contract 5.1)."""
-    return "regression" if parameters.ntargets and not parameters.nclasses else "classification"
+def traits(classes: Sequence[str], parameters: TorchParameters) -> Traits:
+    """What the tasks of a model are told of it."""
+    return Traits(classes, parameters.nclasses, parameters.multi_label)
+
+
+def check_call(model: Model, call: TorchCall) -> None:
+    """Raises ParameterError for a layer or a method that the model has not."""
+    layers = model.layers
+    if call.extract_layer and call.extract_layer not in layers:
+        some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
+        raise ParameterError(f"unknown extract layer {call.extract_layer}; there is: {some}")
+    method = call.forward_method
+    if method and not (model.traced and callable(getattr(model.module, method, None))):
+        raise ParameterError(f"{MLLIB}.forward_method: Method {method} not found in traced model")

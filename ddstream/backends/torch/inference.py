@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
 
-from ddstream.backends.torch.first_layer import pixels_to_numbers
+from ddstream.backends.torch.evaluation import numbers
+from ddstream.backends.torch.inputs import arguments
 from ddstream.backends.torch.model import Model
-from ddstream.data import Array, Normalise
+from ddstream.backends.torch.objectives import Inputs, Objective, Tensors
+from ddstream.backends.torch.objectives.boxes import PADDING
+from ddstream.backends.torch.objectives.compared import tensor
+from ddstream.data import OUTPUT, Array, Batch, Normalise, Outputs
 from ddstream.errors import InternalError, ParameterError
+
+log = logging.getLogger(__name__)
 
 Place: TypeAlias = tuple[torch.device, torch.dtype]
 
 
 @dataclass(slots=True)
 class Prepared:
-    """The forms of one model, each made when it is first asked for."""
+    """The forms of one model, each made when it is first asked for.
+
+    `folds` says that nothing of it is set between passes, so that it can be rewritten.
+    """
 
     model: Model
+    folds: bool = False
     _fast: dict[Place, nn.Module] = field(default_factory=dict)
     _whole: dict[Place, nn.Module] = field(default_factory=dict)
 
@@ -47,11 +60,16 @@ class Prepared:
                 values.data = values.data.new_empty(0)
 
     def _folded(self, dtype: torch.dtype) -> nn.Module:
-        if self.model.traced:
+        if not self.folds or self.model.traced:
             return self._copy()
         # Folding computes new weights: in double precision where that is asked for.
         exact = self.model.module if dtype is not torch.float64 else self._copy().double()
-        folded: nn.Module = fuse(exact)
+        try:
+            folded: nn.Module = fuse(exact)
+        except Exception as error:
+            # Code that depends on its input cannot be rewritten; it is as right as it was.
+            log.info("batch norms stay as they are: %s", next(iter(str(error).splitlines()), ""))
+            return self._copy()
         return folded
 
     def _copy(self) -> nn.Module:
@@ -70,48 +88,79 @@ def _kept(kept: dict[Place, nn.Module], place: Place, make: Callable[[], nn.Modu
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one forward pass needs beside the images. `layer` is "" for the model's output."""
+    """What one forward pass needs beside its inputs.
 
+    `layer` is "" for the model's results, `method` "" for its `forward`; `settings` are attributes
+    that modules with such have set before.
+    """
+
+    objective: Objective
     devices: Sequence[torch.device]
     dtype: torch.dtype
     normalise: Normalise
     layer: str = ""
+    method: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
-def run(prepared: Prepared, images: Array, how: Pass) -> Array:
-    """One pass over N x H x W x C pixels, shared out among the devices; N x ... numbers.
+def run(prepared: Prepared, inputs: Mapping[str, Array], how: Pass) -> Outputs:
+    """One pass over a batch, shared out among the devices; results on the CPU.
 
     A layer's values, and those of half types, come as float32.
     """
-    pixels = torch.from_numpy(images)
-    parts = [part for part in pixels.tensor_split(len(how.devices)) if len(part)]
+    count = len(next(iter(inputs.values())))
+    shares = min(len(how.devices), count)
+    pieces = {name: torch.from_numpy(each).tensor_split(shares) for name, each in inputs.items()}
     # Calls to GPUs return at once, so that all devices compute before the first one is read.
-    results = [_part(prepared, p, d, how) for p, d in zip(parts, how.devices, strict=False)]
+    parts = [
+        _part(prepared, {name: each[i] for name, each in pieces.items()}, device, how)
+        for i, device in zip(range(shares), how.devices, strict=False)
+    ]
     with torch.inference_mode():
-        whole = torch.cat([result.to("cpu") for result in results])
-        numbers: Array = (whole if whole.dtype is torch.float64 else whole.float()).numpy()
-    if len(numbers) != len(images):
-        raise InternalError(f"the model gave {len(numbers)} results for {len(images)} images")
-    if numbers.size == 0:
+        outputs = numbers(_joined(parts))
+    for each in outputs.values():
+        if len(each) != count:
+            raise InternalError(f"the model gave {len(each)} results for {count} samples")
+    if OUTPUT in outputs and outputs[OUTPUT].size == 0:
         raise InternalError("The model returned an empty tensor")
-    return numbers
+    return outputs
+
+
+def one_by_one(prepared: Prepared, batch: Batch, how: Pass) -> Outputs:
+    """Each sample by itself, in order, the model's memory going on from one to the next."""
+    found = [
+        run(prepared, {name: each[i : i + 1] for name, each in batch.inputs.items()}, how)
+        for i in range(len(batch))
+    ]
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
 def _part(
-    prepared: Prepared, pixels: torch.Tensor, device: torch.device, how: Pass
-) -> torch.Tensor:
+    prepared: Prepared, inputs: Mapping[str, torch.Tensor], device: torch.device, how: Pass
+) -> Tensors:
     with torch.inference_mode():
         if device.type == "cuda":
-            pixels = pixels.pin_memory().to(device, non_blocking=True)
-        numbers = pixels_to_numbers(pixels, how.normalise, how.dtype, prepared.model.channels)
-        if not how.layer:
-            return tensor(prepared.fast(device, how.dtype)(numbers))
-        module = prepared.whole(device, how.dtype)
-        with _tapped(module.get_submodule(how.layer)) as values:
-            module(numbers)
-        if not values:
-            raise ParameterError(f"extract layer {how.layer} takes no part in the forward pass")
-        return values[-1]
+            inputs = {
+                name: each.pin_memory().to(device, non_blocking=True)
+                for name, each in inputs.items()
+            }
+        ready = arguments(inputs, how.normalise, how.dtype, prepared.model.channels)
+        if how.layer:
+            return {OUTPUT: _values(prepared.whole(device, how.dtype), ready, how)}
+        module = prepared.fast(device, how.dtype)
+        for name, value in how.settings.items():
+            if hasattr(module, name):
+                setattr(module, name, value)
+        called = getattr(module, how.method) if how.method else module
+        return how.objective.results(called, ready)
+
+
+def _values(module: nn.Module, inputs: Inputs, how: Pass) -> torch.Tensor:
+    with _tapped(module.get_submodule(how.layer)) as values:
+        module(*inputs)
+    if not values:
+        raise ParameterError(f"extract layer {how.layer} takes no part in the forward pass")
+    return values[-1]
 
 
 @contextmanager
@@ -129,10 +178,23 @@ def _tapped(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
         hook.remove()
 
 
-def tensor(output: object) -> torch.Tensor:
-    """A model's result: a tensor, or the first one of a tuple. Raises ParameterError otherwise."""
-    if isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, torch.Tensor):
-        raise ParameterError(f"the model gives a {type(output).__name__}, not a tensor")
-    return output
+def _joined(parts: Sequence[Tensors]) -> Tensors:
+    """The results of all devices, in order; those of fewer objects an image are filled up."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: _concatenated(name, [part[name] for part in parts]) for name in parts[0]}
+
+
+def _concatenated(name: str, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    found = [part.to("cpu") for part in parts]
+    if name in PADDING or any(part.shape[1:] != found[0].shape[1:] for part in found):
+        most = max(part.shape[1] for part in found)
+        found = [
+            functional.pad(
+                part,
+                (*(0,) * 2 * (part.dim() - 2), 0, most - part.shape[1]),
+                value=PADDING.get(name, 0.0),
+            )
+            for part in found
+        ]
+    return torch.cat(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddstream.api.torch import Solver
+from ddstream.backends.torch.stepping import Stepped
 from ddstream.measures import averaged
 from ddstream.measures.classification import PER_CLASS
 
@@ -17,11 +18,10 @@ COUNTERS = ("iteration", "train_loss")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An iteration that was done: how many there are now, its loss, its rate, its seconds."""
+    """An iteration that was done: how many there are now, what it gave, its seconds."""
 
     iteration: int
-    loss: float
-    learning_rate: float
+    stepped: Stepped
     seconds: float
 
 
@@ -62,8 +62,9 @@ class LiveValues:
         batch = milliseconds / self._solver.batches
         points = {
             "elapsed_time_ms": self.elapsed_ms,
-            "learning_rate": step.learning_rate,
-            "train_loss": step.loss,
+            "learning_rate": step.stepped.learning_rate,
+            "train_loss": step.stepped.loss,
+            **step.stepped.parts,
         }
         remain = self._remain_ms(step.iteration, milliseconds) / 1e3
         self._values |= points | {

@@ -13,11 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ddstream.backends.torch.objectives import Objective, Tensors
 from ddstream.data import Array, Batch, Dataset, Normalise, Sample
 from ddstream.errors import InputError
 
 log = logging.getLogger(__name__)
 
+_DIFFER = {"image": "set width and height: images", "series": "set timesteps: series"}
+"""What the words about samples of several sizes begin with."""
 AHEAD = 2
 """Batches that are ready or being read, beyond one a thread."""
 
@@ -38,15 +41,20 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A batch: its number, pixels N x H x W x C, their normalisation, each sample's target."""
+    """A batch: its number, its samples, and what the model is given and should give."""
 
     number: int
-    images: torch.Tensor
-    normalise: Normalise
-    targets: Array
+    samples: Sequence[Sample]
+    inputs: Tensors
+    targets: Tensors
+
+    @property
+    def normalise(self) -> Normalise:
+        """What is done to its pixels."""
+        return self.samples[0].normalise
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.samples)
 
 
 class Job(NamedTuple):
@@ -59,9 +67,10 @@ class Job(NamedTuple):
 class Loader:
     """An endless row of batches, epoch after epoch; batch number n is always the same one."""
 
-    def __init__(self, dataset: Dataset, reading: Reading) -> None:
+    def __init__(self, dataset: Dataset, reading: Reading, objective: Objective) -> None:
         self._dataset = dataset
         self._reading = reading
+        self._objective = objective
         self._bounds = _bounds(len(dataset), reading)
 
     @property
@@ -117,7 +126,12 @@ class Loader:
         generator = np.random.default_rng(seed) if self._reading.training else None
         read = (self._sample(index, generator) for index in job.indices)
         samples = [sample for sample in read if sample is not None]
-        return stacked(job.number, samples, pinned=self._reading.pinned) if samples else None
+        if not samples:
+            return None
+        inputs, targets = stacked(samples), self._objective.targets(samples)
+        if self._reading.pinned:
+            inputs, targets = _pinned(inputs), _pinned(targets)
+        return Loaded(job.number, samples, inputs, targets)
 
     def _sample(self, index: int, generator: np.random.Generator | None) -> Sample | None:
         try:
@@ -135,24 +149,15 @@ def _bounds(length: int, reading: Reading) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], length], strict=True))
 
 
-def stacked(number: int, samples: Sequence[Sample], *, pinned: bool = False) -> Loaded:
-    """A batch of samples of one size. Raises InputError if they differ, or have no target."""
-    shapes = {sample.inputs["image"].shape for sample in samples}
-    if len(shapes) > 1:
-        listed = ", ".join(map(str, sorted(shapes)[:3]))
-        raise InputError(f"images of one batch differ in size ({listed}): set width and height")
-    batch = Batch.of(samples)
-    images = torch.from_numpy(batch.inputs["image"])
-    placed = images.pin_memory() if pinned else images
-    return Loaded(number, placed, batch.normalise, _targets(samples))
+def stacked(samples: Sequence[Sample]) -> Tensors:
+    """The inputs of samples, each with a batch axis. Raises InputError if sizes differ."""
+    for name in samples[0].inputs:
+        shapes = {sample.inputs[name].shape for sample in samples}
+        if len(shapes) > 1:
+            listed = ", ".join(map(str, sorted(shapes)[:3]))
+            raise InputError(f"{_DIFFER.get(name, name)} of one batch differ in size ({listed})")
+    return {name: torch.from_numpy(each) for name, each in Batch.of(samples).inputs.items()}
 
 
-def _targets(samples: Sequence[Sample]) -> Array:
-    targets = [sample.target for sample in samples]
-    if any(target is None for target in targets):
-        raise InputError(f"{samples[0].uri} has no target")
-    whole = all(isinstance(target, int) for target in targets)
-    try:
-        return np.asarray(targets, np.int64 if whole else np.float32)
-    except ValueError as error:
-        raise InputError("samples of one batch differ in their number of targets") from error
+def _pinned(tensors: Tensors) -> Tensors:
+    return {name: each.pin_memory() for name, each in tensors.items()}

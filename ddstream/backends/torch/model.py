@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -18,12 +18,20 @@ from ddstream.backends.torch.weights import (
     read_state,
     scripted,
 )
+from ddstream.data import UNSIZED, Dimensions
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from ddstream.templates import TEMPLATES
 
 MOST = 5
 """Most names that an error lists."""
+
+BESIDE: Mapping[str, Sequence[str]] = {
+    "recurrent": ("layers", "dropout", "residual"),
+    "crnn": ("timesteps",),
+    "bert": ("self_supervised", "embedding_size"),
+}
+"""Options of templates that stand in `mllib` itself."""
 
 Shapes: TypeAlias = dict[str, torch.Size]
 
@@ -48,22 +56,46 @@ class Model:
     @property
     def layers(self) -> list[str]:
         """Names of the layers whose values can be extracted; `last` always is one."""
+        return list(self.extractable)
+
+    @property
+    def extractable(self) -> Mapping[str, str]:
+        """Where each layer that can be extracted is in the module; "" is the result itself.
+
+        Templates may have names of their own for their layers.
+        """
         if self.traced:
-            return ["last", "final"]
-        return ["last", *(name for name, _ in self.module.named_modules() if name)]
+            return {"last": "", "final": ""}
+        own: Mapping[str, str] = getattr(self.module, "extractable", {})
+        return {
+            "last": "",
+            **own,
+            **{name: name for name, _ in self.module.named_modules() if name},
+        }
 
 
-def load_model(
-    parameters: TorchParameters,
-    repository: Repository,
-    weights: str = "",
-    start: Path | None = None,
-) -> Model:
-    """Build the model and load its weights: those of `start`, else as `choose` finds them.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a model is built from: the request, the sizes of its samples, and where weights lie.
 
-    Raises ParameterError where the parameters and the files do not make one model.
+    `start` is the file to load; without it that is as `choose` finds it.
     """
-    template = parameters.template
+
+    parameters: TorchParameters
+    repository: Repository
+    dimensions: Dimensions = UNSIZED
+    weights: str = ""
+    start: Path | None = None
+
+
+def load_model(plan: Plan) -> Model:
+    """Build the model and load its weights.
+
+    Raises ParameterError where the parameters and the files do not make one model, Unbuilt where
+    a size is not known before there are data.
+    """
+    parameters, repository = plan.parameters, plan.repository
+    weights, start, template = plan.weights, plan.start, parameters.template
     if template and template not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         raise ParameterError(f"invalid torch model template {template}; there is: {known}")
@@ -71,7 +103,7 @@ def load_model(
     path = start or choice.path
     if template:
         _refuse_traced(path, parameters, repository, explicit=bool(weights or start))
-        return _native(parameters, path, choice.warnings)
+        return _native(plan, path, choice.warnings)
     if path is None or not scripted(path):
         raise ParameterError(
             "Use of libtorch backend needs either: traced net, protofile or native template"
@@ -104,8 +136,9 @@ def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) ->
     return Model(read_script(path).eval(), traced=True, trained=True, warnings=tuple(warnings))
 
 
-def _native(parameters: TorchParameters, path: Path | None, warnings: Sequence[str]) -> Model:
-    module = initialised(parameters)
+def _native(plan: Plan, path: Path | None, warnings: Sequence[str]) -> Model:
+    parameters = plan.parameters
+    module = initialised(parameters, plan.dimensions)
     if path is None:
         return Model(module, traced=False, trained=False, warnings=tuple(warnings))
     skipped = fill(module, read_state(path), path.name, finetuning=parameters.finetuning)
@@ -113,13 +146,20 @@ def _native(parameters: TorchParameters, path: Path | None, warnings: Sequence[s
     return Model(module, traced=False, trained=not skipped, warnings=tuple(said))
 
 
-def initialised(parameters: TorchParameters) -> nn.Module:
+def initialised(parameters: TorchParameters, dimensions: Dimensions) -> nn.Module:
     """A template's model with fresh weights of its own seed; the global generator is left alone."""
-    outputs = parameters.nclasses or parameters.ntargets
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
-        module = TEMPLATES.load(parameters.template)(outputs, parameters.template_params)
+        module = TEMPLATES.load(parameters.template)(dimensions, template_params(parameters))
     return module.eval()
+
+
+def template_params(parameters: TorchParameters) -> dict[str, Any]:
+    """`template_params`, and what stands beside them in `mllib` for the template (contract 5.1)."""
+    names = BESIDE.get(parameters.template, ())
+    given = {name: getattr(parameters, name) for name in names}
+    beside = {name: each for name, each in given.items() if name in parameters.model_fields_set}
+    return {**beside, **parameters.template_params}
 
 
 def fill(module: nn.Module, state: State, source: str, *, finetuning: bool = False) -> list[str]:

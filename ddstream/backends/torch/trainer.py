@@ -10,16 +10,20 @@ import torch
 
 from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Setup
+from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture, sized
 from ddstream.backends.torch.checkpoints import SolverState, going_on, model_config, read_solver
 from ddstream.backends.torch.devices import devices
-from ddstream.backends.torch.model import load_model
+from ddstream.backends.torch.model import Plan, load_model
+from ddstream.backends.torch.objectives import OBJECTIVES
+from ddstream.backends.torch.purpose import purpose
 from ddstream.backends.torch.solvers import unused
 from ddstream.backends.torch.training import Course, Training
 from ddstream.data import Datasets, Progress
 from ddstream.errors import ParameterError
 from ddstream.measures.classification import check_targets
-from ddstream.repository import Checkpoint
+from ddstream.repository import CLASSES, Checkpoint, class_lines
 from ddstream.tasks import TASKS, Task
+from ddstream.tasks.protocol import Traits
 
 MLLIB = "parameters.mllib"
 
@@ -48,10 +52,13 @@ class TorchTrainer:
         repository = self._setup.repository
         parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
         _check_data(data, parameters)
-        task = _task(data, parameters)
+        name = purpose(parameters, self._setup.input)
+        objective = OBJECTIVES.load(name)(parameters)
+        task = TASKS.load(name)(Traits(data.classes, parameters.nclasses, parameters.multi_label))
         checkpoint = going_on(repository, parameters)
+        dimensions = sized(parameters, data.dimensions, crop=parameters.crop_size)
         start = checkpoint.weights if checkpoint else None
-        model = load_model(parameters, repository, self._setup.weights, start)
+        model = load_model(Plan(parameters, repository, dimensions, self._setup.weights, start))
         state = _state(checkpoint, parameters)
         fresh = state is not None and state.solver_type != parameters.solver.solver_type
         course = Course(
@@ -59,6 +66,7 @@ class TorchTrainer:
             repository=repository,
             data=data,
             model=model,
+            objective=objective,
             device=one_device(parameters),
             task=task,
             measures=measures or task.measures,
@@ -73,11 +81,17 @@ class TorchTrainer:
             *_fresh_solver(state, parameters, fresh=fresh),
             *_unknown_measures(task, measures),
         ]
-        if data.classes:
-            repository.write_classes(data.classes)
+        for name, content in _files(data, Architecture.of(parameters, dimensions)).items():
+            repository.write(name, content)
         # All that can be refused is behind: another attempt at this training begins here.
         repository.reach(first)
         return training.run()
+
+
+def _files(data: Datasets, architecture: Architecture) -> dict[str, bytes]:
+    """What who loads the weights needs beside them."""
+    classes = {CLASSES: class_lines(data.classes)} if data.classes else {}
+    return {**classes, ARCHITECTURE: architecture.file(), **data.files}
 
 
 def one_device(parameters: TorchParameters) -> torch.device:
@@ -95,12 +109,6 @@ def _check_data(data: Datasets, parameters: TorchParameters) -> None:
         raise ParameterError("empty test dataset")
     if parameters.nclasses and data.classes:
         check_targets(np.array([len(data.classes) - 1]), parameters.nclasses)
-
-
-def _task(data: Datasets, parameters: TorchParameters) -> Task:
-    regression = parameters.ntargets and not parameters.nclasses
-    task = TASKS.load("regression" if regression else "classification")
-    return task(classes=data.classes, multi_label=parameters.multi_label)
 
 
 def _state(checkpoint: Checkpoint | None, parameters: TorchTraining) -> SolverState | None:

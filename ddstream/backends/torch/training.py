@@ -16,17 +16,14 @@ from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.best import BestModels
 from ddstream.backends.torch.checkpoints import SolverState, model_config
 from ddstream.backends.torch.evaluation import Evaluation
-from ddstream.backends.torch.first_layer import pixels_to_numbers
-from ddstream.backends.torch.inference import tensor
 from ddstream.backends.torch.keeping import Keeper
 from ddstream.backends.torch.live import LiveValues, Step
 from ddstream.backends.torch.loader import Loaded, Loader, Reading
-from ddstream.backends.torch.losses import training_loss
 from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.objectives import Objective
 from ddstream.backends.torch.randomness import restore, states
 from ddstream.backends.torch.series import Series
-from ddstream.backends.torch.solvers import clip, make_solver, resumed
-from ddstream.backends.torch.targets import fitting
+from ddstream.backends.torch.stepping import Stepping
 from ddstream.data import Datasets, Progress
 from ddstream.errors import InternalError
 from ddstream.repository import Repository
@@ -44,6 +41,7 @@ class Course:
     repository: Repository
     data: Datasets
     model: Model
+    objective: Objective
     device: torch.device
     task: Task
     measures: Sequence[str]
@@ -63,10 +61,7 @@ class Training:
         parameters, data = course.parameters, course.data
         self._course = course
         self._solver = parameters.solver
-        self._module = course.model.module.to(course.device).to(memory_format=torch.channels_last)
-        self._loss = training_loss(parameters, course.device)
-        self._optimizer = make_solver(self._module.parameters(), self._solver)
-        self._learning = [p for g in self._optimizer.param_groups for p in g["params"]]
+        self._stepping = Stepping(course.model, course.objective, parameters, course.device)
         seed = state.seed if state else data.seed
         reading = Reading(
             size=parameters.net.batch_size,
@@ -77,14 +72,14 @@ class Training:
             pinned=course.device.type == "cuda",
         )
         self._reading = reading
-        self._loader = Loader(data.train, reading)
+        self._loader = Loader(data.train, reading, course.objective)
         self._evaluation = Evaluation(
             data.tests,
             Reading(parameters.net.test_size, reading.threads, pinned=reading.pinned),
             course.task,
             course.measures,
-            parameters,
-            self._forward,
+            course.objective,
+            self._stepping.results,
         )
         self._iteration = start
         self._batches = 0
@@ -131,7 +126,7 @@ class Training:
 
     def _restore(self, state: SolverState, *, fresh: bool) -> None:
         if not fresh:
-            resumed(self._optimizer, state.optimizer)
+            self._stepping.resume(state.optimizer)
         same = state.per_epoch == self._loader.per_epoch
         epochs = -(-state.batches // state.per_epoch)
         # Other batches than before: go on with a new epoch.
@@ -141,7 +136,7 @@ class Training:
         restore(state.chance, self._course.device)
 
     def _iterate(self) -> Generator[Progress, None, None]:
-        self._module.train()
+        self._stepping.train()
         with closing(self._loader.batches(self._batches)) as batches:
             while self._iteration < self._solver.iterations:
                 yield from self._conclude(self._step(batches))
@@ -184,13 +179,11 @@ class Training:
     def _step(self, batches: Iterator[Loaded]) -> dict[str, float]:
         """One iteration: `iter_size` batches, one change of the weights."""
         began = time.perf_counter()
-        self._optimizer.zero_grad(set_to_none=True)
-        losses = [self._backward(next(batches)) for _ in range(self._solver.batches)]
-        clip(self._learning, self._solver)
+        taken = [next(batches) for _ in range(self._solver.batches)]
+        self._batches = taken[-1].number + 1
         self._sound = False
-        self._optimizer.step()
-        # The one wait for the device in an iteration, after all its work was handed over.
-        self._train_loss = float(torch.stack(losses).sum())
+        stepped = self._stepping.step(taken)
+        self._train_loss = stepped.loss
         if not math.isfinite(self._train_loss):
             raise InternalError(
                 f"the loss is {self._train_loss} at iteration {self._iteration + 1}: "
@@ -198,24 +191,8 @@ class Training:
             )
         self._sound = True
         self._iteration += 1
-        rate = float(self._optimizer.param_groups[0]["lr"])
         seconds = time.perf_counter() - began
-        return self._live.stepped(Step(self._iteration, self._train_loss, rate, seconds))
-
-    def _backward(self, batch: Loaded) -> torch.Tensor:
-        self._batches = batch.number + 1
-        outputs = self._forward(batch)
-        targets = fitting(batch.targets, outputs[0].numel(), self._course.parameters)
-        placed = torch.from_numpy(targets).to(self._course.device, non_blocking=True)
-        loss = self._loss(outputs.reshape(len(batch), -1), placed) / self._solver.batches
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def _forward(self, batch: Loaded) -> torch.Tensor:
-        images = batch.images.to(self._course.device, non_blocking=True)
-        channels = self._course.model.channels
-        numbers = pixels_to_numbers(images, batch.normalise, torch.float32, channels)
-        return tensor(self._module(numbers))
+        return self._live.stepped(Step(self._iteration, stepped, seconds))
 
     def _test(
         self,
@@ -223,12 +200,12 @@ class Training:
         began = time.perf_counter()
         counters = {"iteration": float(self._iteration), "train_loss": self._train_loss}
         results: list[Mapping[str, Any]] = []
-        self._module.eval()
+        self._stepping.evaluate()
         try:
             for index in range(len(self._evaluation.sets)):
                 results.append({**counters, **(yield from self._told(index))})
         finally:
-            self._module.train()
+            self._stepping.train()
         return results, self._live.tested(results, time.perf_counter() - began)
 
     def _told(self, index: int) -> Generator[Progress, None, dict[str, Any]]:
@@ -255,7 +232,7 @@ class Training:
         state = SolverState(
             run=self._course.repository.run,
             solver_type=self._solver.solver_type,
-            optimizer=self._optimizer.state_dict(),
+            optimizer=self._stepping.state(),
             model=model_config(self._course.parameters),
             batches=self._batches,
             per_epoch=self._loader.per_epoch,
@@ -269,5 +246,5 @@ class Training:
             best=self._best.kept(),
             written=self._keeper.written_with(self._iteration),
         )
-        self._keeper.write(self._iteration, self._module, state)
+        self._keeper.write(self._iteration, self._stepping.module, state)
         self._saved = now

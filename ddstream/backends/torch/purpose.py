@@ -1,0 +1,58 @@
+"""The purpose of a model: which task its service does (contract 5.1)."""
+
+from __future__ import annotations
+
+from ddstream.api.parameters import ParameterObject
+from ddstream.api.torch import TorchParameters
+from ddstream.errors import ParameterError
+
+DETECTORS = frozenset({"fasterrcnn", "retinanet", "detr", "yolox"})
+SEGMENTERS = frozenset({"segformer", "deeplabv3"})
+UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
+
+
+def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
+    """The name of the task in TASKS and OBJECTIVES.
+
+    What the template can do goes first, then what the connector reads, then what is counted.
+    Raises ParameterError for a template that cannot do what is asked for.
+    """
+    template = parameters.template
+    _check(parameters)
+    if template in ("bert", "gpt2"):
+        return _of_text(parameters)
+    if template in DETECTORS or _flag(connector, "bbox"):
+        return "detection"
+    if template in SEGMENTERS or parameters.segmentation or _flag(connector, "segmentation"):
+        return "segmentation"
+    if template == "crnn" or parameters.ctc or _flag(connector, "ctc"):
+        return "ctc"
+    if getattr(connector, "connector", "") == "csvts":
+        return "timeserie"
+    if _flag(connector, "autoencoder"):
+        return "autoencoder"
+    return "regression" if parameters.ntargets and not parameters.nclasses else "classification"
+
+
+def _check(parameters: TorchParameters) -> None:
+    """Raises ParameterError where the template cannot do what is asked for."""
+    template = parameters.template
+    if parameters.self_supervised not in ("", "mask"):
+        raise ParameterError(UNKNOWN_SUPERVISION)
+    if parameters.self_supervised and template != "bert":
+        raise ParameterError("self_supervised needs the template bert")
+    for name, able in (("segmentation", SEGMENTERS), ("ctc", frozenset({"crnn"}))):
+        if getattr(parameters, name) and template and template not in able:
+            raise ParameterError(f"parameters.mllib.{name} is nothing that {template} can do")
+
+
+def _of_text(parameters: TorchParameters) -> str:
+    if parameters.template == "gpt2" or parameters.self_supervised:
+        return "language"
+    if not parameters.nclasses:
+        raise ParameterError("BERT only supports self-supervised or classification")
+    return "classification"
+
+
+def _flag(connector: ParameterObject, name: str) -> bool:
+    return getattr(connector, name, False) is True
