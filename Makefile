@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos kafka clean
+.PHONY: help setup demo test learn lint bench chaos kafka clean
 
 help: ## say what the targets do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ demo: $(READY) ## train on handwritten digits and stream them through a local Ka
 
 test: $(READY) ## run the tests, on a real Kafka
 	@$(BIN)/python -m pytest
+
+learn: $(READY) ## teach every kind of service in full, for about an hour
+	@$(BIN)/python -m pytest tests/learning --full
 
 lint: $(READY) ## ruff, mypy --strict, and who may import whom
 	@$(BIN)/ruff check .

@@ -19,6 +19,10 @@ pytest_plugins = ["tests.contracts.plugin"]
 SMALL = BrokerOptions(heap="320m")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="give lessons in their long form")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

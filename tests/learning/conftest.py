@@ -1,0 +1,105 @@
+"""Schools: the faces of the API that lessons are given over.
+
+The quick form teaches over REST; with `--full` each lesson is also given inside this process, and
+those that ask for `kafka_school` over a worker behind topics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ddstream.api.protocol import Api
+from ddstream.client import Client
+from ddstream.deepdetect import DeepDetect
+from ddstream.engine.engine import Engine
+from ddstream.face.face import Face
+from ddstream.rest.app import app
+from ddstream.rest.server import Server
+from ddstream.settings import Settings
+from ddstream.stream.client import KafkaApi
+from ddstream.stream.connection import Connection
+from ddstream.stream.worker import Worker
+from tests.learning.learner import School
+
+
+@pytest.fixture
+def full(pytestconfig: pytest.Config) -> bool:
+    """The long form was asked for."""
+    return bool(pytestconfig.getoption("--full"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "school" in metafunc.fixturenames:
+        edges = ["rest", "python"] if metafunc.config.getoption("--full") else ["rest"]
+        metafunc.parametrize("school", edges, indirect=True)
+
+
+@pytest.fixture
+def school(request: pytest.FixtureRequest, tmp_path: Path, full: bool) -> Iterator[School]:
+    """A school over one edge; paths below the test's own folder may be read."""
+    settings = Settings(roots=str(tmp_path))
+    if request.param == "python":
+        with DeepDetect(settings) as face:
+            yield School(face, tmp_path, "python", full)
+        return
+    with _Serving(settings) as url, Client(url) as face:
+        yield School(face, tmp_path, "rest", full)
+
+
+@pytest.fixture
+def kafka_school(kafka: str, tmp_path: Path, full: bool) -> Iterator[School]:
+    """A school over a worker behind topics."""
+    settings = Settings(
+        bootstrap=kafka, prefix=f"l{secrets.token_hex(4)}", partitions=3, roots=str(tmp_path)
+    )
+    with Face(lambda: _worker(settings)) as face:
+        yield School(face, tmp_path, "kafka", full)
+
+
+@asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[Api]:
+    connection = Connection(settings)
+    async with Engine(settings) as engine, KafkaApi(connection) as api:
+        worker = Worker(engine, connection)
+        running = asyncio.create_task(worker.run())
+        await api.ready()
+        try:
+            yield api
+        finally:
+            worker.stop()
+            await running
+
+
+class _Serving:
+    """A server of the whole REST API on a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self._url
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(60)
+
+    async def _run(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with (
+            Engine(self._settings) as engine,
+            Server(app(engine, self._settings), "127.0.0.1", 0) as server,
+        ):
+            self._url = server.url
+            self._ready.set()
+            await self._stop.wait()
