@@ -29,8 +29,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## train on handwritten digits and stream them through a local Kafka
 	@$(BIN)/python examples/digits/demo.py
 
-test: $(READY) ## run the tests, on a real Kafka
-	@$(BIN)/python -m pytest
+test: $(READY) ## run the tests, on a real Kafka; a process a core, each with a broker
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 learn: $(READY) ## teach every kind of service in full, for about an hour
 	@$(BIN)/python -m pytest tests/learning --full
