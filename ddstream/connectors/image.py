@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,14 @@ class ImageConnector:
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets, as `ddstream.connectors.dataset` says."""
         source = Source(self._parameters, self._repository, self._limits.roots, self.read_file)
-        return image_datasets(source, data, augment)
+        found = image_datasets(source, data, augment)
+        own = self.dimensions()
+        return replace(
+            found,
+            dimensions=replace(
+                found.dimensions, channels=own.channels, height=own.height, width=own.width
+            ),
+        )
 
     @property
     def _channels(self) -> int:

@@ -16,6 +16,8 @@ TEMPLATES: Registry[Template] = Registry(
         "resnext101_32x8d": f"{_RESNET}:resnext101_32x8d",
         "wideresnet50_2": f"{_RESNET}:wideresnet50_2",
         "wideresnet101_2": f"{_RESNET}:wideresnet101_2",
+        "vit": "ddstream.templates.vit:vit",
+        "visformer": "ddstream.templates.visformer:visformer",
     }
 )
 

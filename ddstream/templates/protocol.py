@@ -52,6 +52,16 @@ class TemplateParameters(ParameterObject):
         return names
 
 
+def image_size(dimensions: Dimensions, template: str) -> tuple[int, int]:
+    """Height and width of all images of a template that is built for one size.
+
+    Raises ParameterError if they follow the image.
+    """
+    if not dimensions.height or not dimensions.width:
+        raise ParameterError(f"{template} needs images of one size: set width and height")
+    return dimensions.height, dimensions.width
+
+
 class ClassifierParameters(TemplateParameters):
     """`template_params` of a template that has no other options than the size of its head."""
 

@@ -51,7 +51,9 @@ class Model:
     @property
     def channels(self) -> int | None:
         """Channels of the images it takes, by its first convolution; None if there is none."""
-        return next((p.shape[1] for p in self.module.parameters() if p.dim() == 4), None)
+        named = self.module.named_parameters()
+        weights = (p for name, p in named if p.dim() == 4 and name.endswith("weight"))
+        return next((weight.shape[1] for weight in weights), None)
 
     @property
     def layers(self) -> list[str]:
