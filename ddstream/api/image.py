@@ -16,9 +16,6 @@ class ImageInput(ParameterObject):
     """How images become samples (contract 3.2). Sizes are pixels."""
 
     refused: ClassVar[Mapping[str, Any]] = {
-        "segmentation": False,
-        "bbox": False,
-        "ctc": False,
         "db_width": 0,
         "db_height": 0,
         "align": False,
@@ -50,6 +47,9 @@ class ImageInput(ParameterObject):
     scale_min: float = Field(default=600, ge=1, description="Wanted length of the shorter side.")
     scale_max: float = Field(default=1000, ge=1, description="Bound of the longer side.")
     keep_orig: bool = Field(default=False, description="Keep the original beside the resized one.")
+    bbox: bool = Field(default=False, description="Lists name a file of boxes for each image.")
+    segmentation: bool = Field(default=False, description="Lists name a mask for each image.")
+    ctc: bool = Field(default=False, description="Lists say what each image reads.")
     multi_label: bool = Field(default=False, description="List files name several classes a line.")
     root_folder: str = Field(default="", description="Folder that relative paths start from.")
     test_split: float = Field(default=0.0, ge=0, lt=1, description="Part held out for testing.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ import numpy as np
 from ddstream.api.augment import Augmentation
 from ddstream.api.image import ImageInput
 from ddstream.connectors.augment import augment, check_crop, crop
-from ddstream.connectors.decode import unreadable
-from ddstream.connectors.labels import Entry, Labelled, Labels, class_folders, list_file
-from ddstream.connectors.locate import locate
-from ddstream.connectors.resize import final_size
+from ddstream.connectors.entries import Entry, Labelled
+from ddstream.connectors.layout import Layout, layout
+from ddstream.connectors.resize import final_size, sizes
+from ddstream.connectors.source import Source
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams, Varied, read_each
 from ddstream.data import Datasets, Normalise, Sample
 from ddstream.errors import InputError, ParameterError
-from ddstream.repository import Repository
-from ddstream.roots import Roots
 
 _TEST_SEED = 1
 """Crops of test images are the same in every test."""
@@ -43,65 +41,36 @@ _SHAPING = (
 """Parameters that the pixels of a sample depend on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What data sets need of their connector: where paths may lie, and how a file is read."""
-
-    parameters: ImageInput
-    repository: Repository
-    roots: Roots
-    read: Callable[[str, Path], Sample]
-
-    def locate(self, path: str | Path, *beside: Path) -> Path | None:
-        """The file that a path means: below `root_folder`, the working directory, or `beside`."""
-        root = self.parameters.root_folder
-        return locate(path, [*filter(None, [root]), ".", *beside], self.roots)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
     """Labelled images, read when they are asked for; each gives `crops` samples."""
 
     name: str
     entries: Sequence[Entry]
-    labels: Labels
+    layout: Layout
     source: Source
     augmentation: Augmentation
     crops: int = 1
-    _located: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries) * self.crops
 
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` with its target, varied where `rng` is given; crops are made always."""
-        return vary(self._plain(self.entries[index // self.crops]), index, rng, self.augmentation)
+        plain = self._labelled(self.entries[index // self.crops], again=True)
+        return vary(plain, index, rng, self.augmentation)
 
     def stream(self) -> Stream:
         """The images as they are before any variation, with their targets."""
         return Stream(self.name, read_each(self.name, self._once, self.entries))
 
-    def _plain(self, entry: Entry) -> Sample:
-        # Found once: looking for a small file takes longer than decoding it.
-        if (known := self._located.get(entry.path)) is None:
-            path = self._locate(entry)
-            known = entry.path if str(path) == entry.path else str(path)
-            self._located[entry.path] = known
-        return self._labelled(entry, Path(known))
-
     def _once(self, entry: Entry) -> Sample:
         # Nothing to remember: it will not be asked for again.
-        return self._labelled(entry, self._locate(entry))
+        return self._labelled(entry, again=False)
 
-    def _labelled(self, entry: Entry, path: Path) -> Sample:
-        sample = self.source.read(entry.path, path)
-        return replace(sample, target=self.labels.target(entry.values))
-
-    def _locate(self, entry: Entry) -> Path:
-        path = self.source.locate(entry.path, entry.beside)
-        if path is None:
-            raise unreadable(entry.path)
-        return path
+    def _labelled(self, entry: Entry, *, again: bool) -> Sample:
+        sample = self.source.image(entry, again=again)
+        return replace(sample, target=self.layout.target(entry, sample, self.source))
 
 
 def vary(
@@ -127,12 +96,14 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     wanted, warnings = _possible(Augmentation.of(mllib), images)
     if not data:
         raise InputError("missing data")
-    labels = Labels.of(mllib, images)
+    labels = layout(source, mllib)
+    if mllib.get("resume") is True:
+        labels = labels.known(source.repository.classes())
     crops = wanted.test_crop_samples if wanted.crop_size > 0 else 1
     wish = Wish(
         repository=source.repository,
         data=data,
-        roots=source.roots,
+        roots=source.limits.roots,
         made_by=_made_by(images, labels),
         test_split=images.test_split,
         seed=images.seed,
@@ -146,10 +117,21 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     return replace(found, warnings=said, shuffle=images.shuffle, seed=images.seed)
 
 
+def labelled_images(source: Source, path: Path, mllib: Mapping[str, Any]) -> Iterator[Sample]:
+    """The samples of a folder or a list with their targets, by what a training has learned.
+
+    Raises InputError for what cannot be read.
+    """
+    labels = layout(source, mllib).known(source.repository.classes())
+    for entry in labels.found(path, source).entries:
+        sample = source.image(entry, again=False)
+        yield replace(sample, target=labels.target(entry, sample, source))
+
+
 def _gathered(
     source: Source,
     data: Sequence[Path],
-    labels: Labels,
+    labels: Layout,
     wanted: Augmentation,
     crops: int = 1,
 ) -> Datasets:
@@ -169,17 +151,16 @@ def _gathered(
             ImageSet(name, each.entries, labels, source, wanted, crops)
             for name, each in zip(names, rest, strict=True)
         ],
-        classes=found.classes,
+        classes=labels.classes,
+        dimensions=labels.sized(sizes(source.parameters)),
         warnings=[text for each in (found, *rest) for text in each.warnings],
     )
 
 
-def _made_by(images: ImageInput, labels: Labels) -> dict[str, Any]:
+def _made_by(images: ImageInput, labels: Layout) -> dict[str, Any]:
     """All that kept images and their targets depend on."""
     shaped = {name: getattr(images, name) for name in _SHAPING}
-    several = labels.nclasses if labels.multi_label else 0
-    said = {"multi_label": several, "regression": labels.regression, "limited": images.limited}
-    return {"connector": "image", **said, **shaped}
+    return {"connector": "image", "limited": images.limited, **labels.made_by(), **shaped}
 
 
 def _streams(found: Datasets) -> Streams:
@@ -214,18 +195,18 @@ def _possible(wanted: Augmentation, images: ImageInput) -> tuple[Augmentation, l
     return wanted, warnings
 
 
-def _labelled(source: Source, path: Path, labels: Labels) -> Labelled:
+def _labelled(source: Source, path: Path, labels: Layout) -> Labelled:
     """The labelled images of a folder or a list file."""
     found = source.locate(path)
     if found is None:
         what = "Torch image input connector folders or image list"
         raise InputError(f"{what} {str(path)[:200]} does not exist")
-    return class_folders(found, labels) if found.is_dir() else list_file(found, labels)
+    return labels.found(found, source)
 
 
 def _split(
-    entries: list[Entry], images: ImageInput, has_test: bool
-) -> tuple[list[Entry], list[Entry]]:
+    entries: Sequence[Entry], images: ImageInput, has_test: bool
+) -> tuple[Sequence[Entry], Sequence[Entry]]:
     """What stays for training, shuffled if asked for, and what its end gives for testing."""
     if images.shuffle:
         rng = np.random.default_rng(images.seed if images.seed >= 0 else None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 
 from ddstream.api.image import ImageInput
-from ddstream.connectors.dataset import Source, image_datasets
+from ddstream.connectors.dataset import image_datasets, labelled_images
 from ddstream.connectors.decode import (
     Decoding,
     check_area,
@@ -22,18 +21,12 @@ from ddstream.connectors.decode import (
     unbase64,
     unreadable,
 )
+from ddstream.connectors.fit import Fit
 from ddstream.connectors.headers import read_header
 from ddstream.connectors.locate import LONGEST_PATH, files_below, locate
 from ddstream.connectors.protocol import Limits
-from ddstream.connectors.resize import (
-    centre_crop,
-    equalise,
-    final_size,
-    pad,
-    padded,
-    resize,
-    resized,
-)
+from ddstream.connectors.resize import channels, equalise, sizes
+from ddstream.connectors.source import Source
 from ddstream.data import Array, Datasets, Datum, Dimensions, Normalise, Sample
 from ddstream.errors import InputError, severity
 from ddstream.repository import Repository
@@ -68,7 +61,7 @@ class ImageConnector:
             max_pixels=limits.max_pixels,
         )
         if not self._parameters.unchanged_data:
-            self._check_channels(self._channels)
+            self._check_channels(channels(self._parameters))
         if self._parameters.cuda and not cv2.cuda.getCudaEnabledDeviceCount():
             raise InputError("parameters.input.cuda is not supported: OpenCV sees no CUDA device")
 
@@ -87,10 +80,7 @@ class ImageConnector:
 
     def dimensions(self) -> Dimensions:
         """Channels and pixels of the samples; 0 where they follow the image."""
-        wanted = self._parameters
-        size = final_size(wanted)
-        height, width = size or (0, 0)
-        return Dimensions(channels=self._channels, height=height, width=width)
+        return sizes(self._parameters)
 
     def read(self, datum: Datum) -> Iterable[Sample]:
         """The sample of one image; of a folder, one of each file below it, in sorted order.
@@ -123,21 +113,23 @@ class ImageConnector:
             raise unreadable(uri, "the file is too long for DDSTREAM_MAX_PIXELS") from error
         return self._of_bytes(content, uri)
 
+    def labelled(self, datum: Datum, mllib: Mapping[str, Any]) -> Iterable[Sample]:
+        """The samples of a list file, or of a folder with a folder a class, with their targets.
+
+        Raises InputError for other data, and for what is wrong with a list.
+        """
+        content = datum.content
+        found = self._found(datum.uri, content) if isinstance(content, str | Path) else None
+        if not isinstance(found, Path):
+            raise InputError(f"{datum.uri[:200]} has no labels: a folder or a list is expected")
+        return labelled_images(self._source(), found, mllib)
+
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets, as `ddstream.connectors.dataset` says."""
-        source = Source(self._parameters, self._repository, self._limits.roots, self.read_file)
-        found = image_datasets(source, data, augment)
-        own = self.dimensions()
-        return replace(
-            found,
-            dimensions=replace(
-                found.dimensions, channels=own.channels, height=own.height, width=own.width
-            ),
-        )
+        return image_datasets(self._source(), data, augment)
 
-    @property
-    def _channels(self) -> int:
-        return 1 if self._parameters.bw and not self._parameters.rgb else 3
+    def _source(self) -> Source:
+        return Source(self._parameters, self._repository, self._limits, self.read_file)
 
     def _found(self, uri: str, content: str | Path) -> str | Path:
         """The content, or the file or folder of this name below `root_folder`."""
@@ -178,14 +170,9 @@ class ImageConnector:
 
     def _fitted(self, pixels: Array, uri: str) -> Array:
         """Resized, padded and cropped."""
-        wanted = self._parameters
-        height, width = resized(pixels.shape[0], pixels.shape[1], wanted)
-        side = padded(wanted)
-        check_area(side or height, side or width, uri, self._limits.max_pixels)
-        image = resize(pixels, height, width, wanted)
-        if side:
-            image = pad(image, side)
-        return centre_crop(image, wanted) if wanted.crop_width or wanted.crop_height else image
+        fit = Fit.of(pixels.shape[0], pixels.shape[1], self._parameters)
+        check_area(*fit.canvas, uri, self._limits.max_pixels)
+        return fit.image(pixels, self._parameters)
 
     def _check_channels(self, channels: int) -> None:
         for name, values in (("mean", self._parameters.mean), ("std", self._parameters.std)):

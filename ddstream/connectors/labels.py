@@ -6,30 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ddstream.api.image import ImageInput
+from ddstream.connectors.entries import Entry, Labelled, lines
 from ddstream.connectors.locate import files_below, visible
-from ddstream.data import Array
+from ddstream.connectors.source import Source
+from ddstream.data import Dimensions, Sample, Target
 from ddstream.errors import InputError, ParameterError
-
-
-class Entry(NamedTuple):
-    """An image by its path, which may be `beside` its list file, and the numbers of its label."""
-
-    path: str
-    beside: Path
-    values: tuple[float, ...]
-
-
-class Labelled(NamedTuple):
-    """What a folder or a list file holds; only folders give class names."""
-
-    entries: list[Entry]
-    classes: Sequence[str] = ()
-    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +41,10 @@ class Labels:
         """Labels are numbers, not classes."""
         return self.ntargets > 0 and not self.nclasses and not self.multi_label
 
+    def found(self, path: Path, source: Source) -> Labelled:
+        """The images of a folder with a folder a class, or of a list. Raises InputError."""
+        return class_folders(path, self) if path.is_dir() else list_file(path, self)
+
     def learned(self, train: Labelled) -> Labels:
         """The labels with what the training set tells: names, and how many classes there are."""
         largest = max((int(value) for entry in train.entries for value in entry.values), default=-1)
@@ -62,12 +52,29 @@ class Labels:
         known = nclasses if self.multi_label else self.nclasses
         return replace(self, nclasses=known, classes=train.classes)
 
-    def target(self, values: tuple[float, ...]) -> int | Array:
+    def known(self, classes: Sequence[str]) -> Labels:
+        """The labels with the class names of an earlier training."""
+        counted = self.nclasses or (len(classes) if self.multi_label else 0)
+        return replace(self, classes=classes, nclasses=counted)
+
+    def made_by(self) -> Mapping[str, Any]:
+        """What targets depend on, beside the pixels."""
+        several = self.nclasses if self.multi_label else 0
+        return {"multi_label": several, "regression": self.regression}
+
+    def sized(self, dimensions: Dimensions) -> Dimensions:
+        """The same: classes and targets are asked for."""
+        return dimensions
+
+    def target(self, entry: Entry, sample: Sample, source: Source) -> Target:
         """The target of a sample: a class id, or a float32 vector (numbers, or 0 and 1)."""
+        values = entry.values
         if self.regression:
             return np.array(values, np.float32)
         if not self.multi_label:
             return int(values[0])
+        if not self.nclasses:
+            raise InputError("multi_label needs parameters.mllib.nclasses")
         vector = np.zeros(self.nclasses, np.float32)
         vector[[int(value) for value in values]] = 1.0
         return vector
@@ -125,19 +132,11 @@ def list_file(file: Path, labels: Labels) -> Labelled:
 
     Raises InputError with the line, or with the class that is not below `nclasses`.
     """
-    try:
-        # A pipe would be waited for.
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} could not be read as a list of images") from error
-    if lines is None:
-        raise InputError(f"{file} is no file")
     entries = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            path, values = _split(line)
-            labels.check(values, f"line {number} of {file}", file)
-            entries.append(Entry(path, file.parent, values))
+    for number, line in lines(file):
+        path, values = _split(line)
+        labels.check(values, f"line {number} of {file}", file)
+        entries.append(Entry(path, file.parent, values))
     return Labelled(entries)
 
 
@@ -152,5 +151,5 @@ def _split(line: str) -> tuple[str, tuple[float, ...]]:
         if not math.isfinite(value):
             break
         values.insert(0, value)
-    path = line.strip().rsplit(None, len(values))[0] if values else line.strip()
+    path = line.rsplit(None, len(values))[0] if values else line
     return path, tuple(values)

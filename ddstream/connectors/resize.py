@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from ddstream.api.image import ImageInput
-from ddstream.data import Array
-from ddstream.errors import InputError
+from ddstream.data import Array, Dimensions
 
 _METHODS: Final = {
     "cubic": cv2.INTER_CUBIC,
@@ -52,6 +51,19 @@ def final_size(wanted: ImageInput) -> tuple[int, int] | None:
     return wanted.crop_height or height, wanted.crop_width or width
 
 
+def sizes(wanted: ImageInput) -> Dimensions:
+    """Channels and pixels of all samples; 0 where they follow the image."""
+    height, width = final_size(wanted) or (0, 0)
+    return Dimensions(channels=channels(wanted), height=height, width=width)
+
+
+def channels(wanted: ImageInput) -> int:
+    """How many channels samples have; 0 where they follow the image."""
+    if wanted.unchanged_data:
+        return 0
+    return 1 if wanted.bw and not wanted.rgb else 3
+
+
 def resize(image: Array, height: int, width: int, wanted: ImageInput) -> Array:
     """The image in another size; with `unchanged_data` no value is made that was not there."""
     if image.shape[:2] == (height, width):
@@ -66,25 +78,6 @@ def resize(image: Array, height: int, width: int, wanted: ImageInput) -> Array:
     # Only builds with CUDA have it, and the type stubs are of one without.
     on_device = cv2.cuda.resize(device, (width, height), interpolation=method)  # type: ignore[attr-defined]
     return np.asarray(on_device.download())
-
-
-def pad(image: Array, side: int) -> Array:
-    """The image in the centre of a black square."""
-    down, right = side - image.shape[0], side - image.shape[1]
-    top, left = down // 2, right // 2
-    return cv2.copyMakeBorder(
-        image, top, down - top, left, right - left, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0)
-    )
-
-
-def centre_crop(image: Array, wanted: ImageInput) -> Array:
-    """The middle of the image, as a view. Raises InputError if the image is too small."""
-    height, width = image.shape[:2]
-    high, wide = wanted.crop_height or height, wanted.crop_width or width
-    if high > height or wide > width:
-        raise InputError(f"a crop of {wide} x {high} does not fit an image of {width} x {height}")
-    top, left = (height - high) // 2, (width - wide) // 2
-    return image[top : top + high, left : left + wide]
 
 
 def equalise(image: Array, *, rgb: bool) -> Array:

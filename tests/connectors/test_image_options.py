@@ -287,9 +287,6 @@ def test_a_free_size_never_vanishes(height: int, width: int, side: int) -> None:
         ({"width": 0}, "width must be -1 or at least 1"),
         ({"height": -2}, "height must be -1 or at least 1"),
         ({"width": "224"}, r"parameters\.input\.width"),
-        ({"segmentation": True}, r"parameters\.input\.segmentation is not supported"),
-        ({"bbox": True}, r"parameters\.input\.bbox is not supported"),
-        ({"ctc": True}, r"parameters\.input\.ctc is not supported"),
     ],
 )
 def test_impossible_options_are_refused_by_name(raw: dict[str, Any], text: str) -> None:
