@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.data import Datasets, Datum, Dimensions, Sample
@@ -47,6 +47,17 @@ class Connector(Protocol):
         """Training and test sets of a train request. `augment` is the raw `parameters.mllib`.
 
         Raises InputError for data that cannot be used, ParameterError without a test set.
+        """
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A connector that reads the data of a call together: the first may be the others' header."""
+
+    def gather(self, data: Sequence[Datum], mllib: Mapping[str, Any] | None) -> Iterable[Sample]:
+        """The samples of all data of one call, in their order.
+
+        Without `mllib` as `read` gives them, with it (the raw `parameters.mllib`) as `labelled`.
         """
 
 

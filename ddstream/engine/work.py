@@ -12,6 +12,7 @@ from ddstream.api.parameters import ParameterObject
 from ddstream.api.predict import Call, OutputParameters
 from ddstream.backends import Backend
 from ddstream.connectors import Connector
+from ddstream.connectors.protocol import Gathering
 from ddstream.data import Datum, Sample
 from ddstream.engine.meters import Meters
 from ddstream.errors import DDError, TimedOut
@@ -83,7 +84,12 @@ class Work:
     def samples(self) -> Iterator[Sample]:
         """The samples of all data, read as they are taken."""
         if self._samples is None:
-            self._samples = (sample for datum in self.data for sample in self._read(datum))
+            connector = self.plan.connector
+            if isinstance(connector, Gathering):
+                mllib = None if self.tally is None else self.plan.mllib
+                self._samples = iter(connector.gather(self.data, mllib))
+            else:
+                self._samples = (sample for datum in self.data for sample in self._read(datum))
         return self._samples
 
     def _read(self, datum: Datum) -> Iterable[Sample]:
