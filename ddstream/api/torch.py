@@ -115,6 +115,9 @@ class TorchParameters(ParameterObject):
     self_supervised: str = Field(
         default="", description="`mask`: bert learns to tell words that were masked."
     )
+    pretrained: str = Field(
+        default="", description="File of weights to begin from, wherever it lies below the roots."
+    )
     freeze_traced: bool = Field(
         default=False, description="Finetuning changes the new head of a traced model only."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ddstream.api.parameters import ParameterObject
@@ -22,7 +23,7 @@ class Setup:
     """What a backend is made of: the creation's raw `parameters.mllib` and its surroundings.
 
     `input` is the connector's typed parameters, `dimensions` what its samples are as far as that is
-    known; `weights` the file named in the model object.
+    known; `weights` the file named in the model object, `pretrained` that of `mllib`, wherever it is.
     """
 
     mllib: Mapping[str, Any]
@@ -30,6 +31,7 @@ class Setup:
     repository: Repository
     dimensions: Dimensions = UNSIZED
     weights: str = ""
+    pretrained: Path | None = None
     service_type: str = "supervised"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ddstream.api.predict import OutputParameters
@@ -11,6 +12,7 @@ from ddstream.backends import BACKENDS, RETIRED, BackendType
 from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS, Connector
 from ddstream.connectors.protocol import Limits
+from ddstream.engine.pretrained import pretrained
 from ddstream.engine.service import Service
 from ddstream.errors import BadRequest, ConnectorNotFound, ParameterError, UnknownLibrary
 from ddstream.repository import CONFIG, Repository
@@ -38,7 +40,9 @@ def load_service(
     StreamParameters.parse(definition.parameters.stream, "parameters.stream", ParameterError)
     OutputParameters.parse(definition.parameters.output, "parameters.output", ParameterError)
     connector = CONNECTORS.load(connector_name)(definition.parameters.input, repository, limits)
-    backend = backend_type(setup(definition, model, repository, connector))
+    made_of = setup(definition, model, repository, connector)
+    first = pretrained(definition.parameters.mllib, limits)
+    backend = backend_type(replace(made_of, pretrained=first))
     service = Service(name, definition, repository, backend, limits=limits)
     service.plan(Parameters())
     if create and not definition.parameters.mllib.get("from_repository"):

@@ -28,6 +28,7 @@ from ddstream.backends import BACKENDS
 from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS
 from ddstream.data import Datasets, Progress
+from ddstream.engine.pretrained import pretrained
 from ddstream.engine.training import STOP, TrainingSpec
 from ddstream.errors import InternalError, ParameterError, fault
 from ddstream.fence import Fenced
@@ -126,7 +127,13 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
     data = connector.datasets([Path(path) for path in spec.data], mllib)
     story.state("loading model", data.warnings)
     setup = Setup(
-        mllib, connector.parameters, repository, data.dimensions, spec.weights, spec.service_type
+        mllib=mllib,
+        input=connector.parameters,
+        repository=repository,
+        dimensions=data.dimensions,
+        weights=spec.weights,
+        pretrained=pretrained(mllib, spec.limits),
+        service_type=spec.service_type,
     )
     trainer = BACKENDS.load(spec.library).trainer(setup)
     progress = trainer.fit(data, mllib, output.measure)

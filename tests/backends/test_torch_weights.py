@@ -88,7 +88,7 @@ def test_a_checkpoint_goes_before_the_weights_it_came_from(
     backend = make_backend(TWO, weights="public.npt")
     assert mark(backend) == 3.0
     assert backend.warnings == [
-        "model.weights public.npt was ignored: checkpoint-6.npt goes before it"
+        "weights public.npt were ignored: checkpoint-6.npt goes before them"
     ]
     assert mark(make_backend(TWO, weights="checkpoint-5.npt")) == 2.0
 

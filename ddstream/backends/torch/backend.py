@@ -64,7 +64,15 @@ class TorchBackend:
             self._parameters, setup.dimensions, setup.repository
         )
         try:
-            model = load_model(Plan(built, setup.repository, dimensions, setup.weights))
+            model = load_model(
+                Plan(
+                    built,
+                    setup.repository,
+                    dimensions,
+                    setup.weights,
+                    pretrained=setup.pretrained,
+                )
+            )
         except Unbuilt as error:
             # Its first training makes it.
             self._missing = str(error)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
+from ddstream.backends.torch.purpose import TRACEABLE
 from ddstream.backends.torch.weights import (
     State,
     choose,
@@ -30,6 +31,7 @@ BESIDE: Mapping[str, Sequence[str]] = {
     "recurrent": ("layers", "dropout", "residual"),
     "crnn": ("timesteps",),
     "bert": ("self_supervised", "embedding_size"),
+    "gpt2": ("embedding_size",),
 }
 """Options of templates that stand in `mllib` itself."""
 
@@ -80,7 +82,8 @@ class Model:
 class Plan:
     """What a model is built from: the request, the sizes of its samples, and where weights lie.
 
-    `start` is the file to load; without it that is as `choose` finds it.
+    `start` is the file to load; without it that is as `choose` finds it, among the repository's and
+    `pretrained`, a file of anywhere.
     """
 
     parameters: TorchParameters
@@ -88,6 +91,7 @@ class Plan:
     dimensions: Dimensions = UNSIZED
     weights: str = ""
     start: Path | None = None
+    pretrained: Path | None = None
 
 
 def load_model(plan: Plan) -> Model:
@@ -101,10 +105,11 @@ def load_model(plan: Plan) -> Model:
     if template and template not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         raise ParameterError(f"invalid torch model template {template}; there is: {known}")
-    choice = choose(repository, weights, parameters.resume_from)
+    choice = choose(repository, weights, parameters.resume_from, plan.pretrained)
     path = start or choice.path
-    if template:
-        _refuse_traced(path, parameters, repository, explicit=bool(weights or start))
+    if template and not (template in TRACEABLE and path is not None and scripted(path)):
+        named = bool(weights or start or plan.pretrained)
+        _refuse_traced(path, parameters, repository, explicit=named)
         return _native(plan, path, choice.warnings)
     if path is None or not scripted(path):
         raise ParameterError(
@@ -134,7 +139,11 @@ def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) ->
     if parameters.finetuning:
         raise ParameterError("finetuning of a traced net is not supported: use a native template")
     if parameters.template_params:
-        raise ParameterError("template_params need a template")
+        raise ParameterError("template_params need a template that is built, not a traced net")
+    compiler = parameters.jit_compiler_params
+    torch.jit.set_fusion_strategy(
+        [("STATIC", compiler.fusion_static), ("DYNAMIC", compiler.fusion_dynamic)]
+    )
     return Model(read_script(path).eval(), traced=True, trained=True, warnings=tuple(warnings))
 
 
@@ -170,6 +179,8 @@ def fill(module: nn.Module, state: State, source: str, *, finetuning: bool = Fal
     Returns the names that were not loaded. Raises ParameterError with the first that do not fit,
     or if nothing fits at all.
     """
+    # Templates know the names that public weights have beside their own.
+    state = getattr(module, "translated", dict)(state)
     own: Shapes = {name: value.shape for name, value in module.state_dict().items()}
     given: Shapes = {name: value.shape for name, value in state.items()}
     wrong = [name for name in own | given if own.get(name) != given.get(name)]

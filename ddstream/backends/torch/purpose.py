@@ -8,6 +8,8 @@ from ddstream.errors import ParameterError
 
 DETECTORS = frozenset({"fasterrcnn", "retinanet", "detr", "yolox"})
 SEGMENTERS = frozenset({"segformer", "deeplabv3"})
+TRACEABLE = DETECTORS | SEGMENTERS | {"bert", "gpt2"}
+"""Templates whose model may also be a traced one in the repository (contract 5.9)."""
 UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
 
 

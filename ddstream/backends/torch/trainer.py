@@ -58,7 +58,10 @@ class TorchTrainer:
         checkpoint = going_on(repository, parameters)
         dimensions = sized(parameters, data.dimensions, crop=parameters.crop_size)
         start = checkpoint.weights if checkpoint else None
-        model = load_model(Plan(parameters, repository, dimensions, self._setup.weights, start))
+        setup = self._setup
+        model = load_model(
+            Plan(parameters, repository, dimensions, setup.weights, start, setup.pretrained)
+        )
         state = _state(checkpoint, parameters)
         fresh = state is not None and state.solver_type != parameters.solver.solver_type
         course = Course(

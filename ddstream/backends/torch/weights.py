@@ -27,13 +27,18 @@ class Choice:
     warnings: tuple[str, ...] = ()
 
 
-def choose(repository: Repository, named: str, resume_from: str) -> Choice:
+def choose(
+    repository: Repository, named: str, resume_from: str, pretrained: Path | None = None
+) -> Choice:
     """The weights to load: a checkpoint, else the named file, else the newest file there is.
 
-    A named file is where training starts, so a checkpoint that was trained from it goes before
-    it; a named checkpoint is loaded as it is. Raises ParameterError for a file that is missing.
+    A named file (of the repository, or a `pretrained` one of elsewhere) is where training starts,
+    so a checkpoint that was trained from it goes before it; a named checkpoint is loaded as it is.
+    Raises ParameterError for a file that is missing.
     """
-    given = _named(repository, named) if named else None
+    if named and pretrained:
+        raise ParameterError("model.weights and parameters.mllib.pretrained name two files")
+    given = _named(repository, named) if named else _given(pretrained)
     if given is not None and any(c.weights == given for c in repository.checkpoints()):
         return Choice(given)
     checkpoint = repository.select(resume_from)
@@ -115,10 +120,21 @@ def _named(repository: Repository, name: str) -> Path:
     return repository.path / name
 
 
+def _given(path: Path | None) -> Path | None:
+    """Raises ParameterError for a file that is missing or of another kind."""
+    if path is not None and not path.is_file():
+        raise ParameterError(f"parameters.mllib.pretrained {path} does not exist")
+    if path is not None and path.suffix not in SUFFIXES:
+        raise ParameterError(
+            f"parameters.mllib.pretrained {path.name} is none of: {', '.join(SUFFIXES)}"
+        )
+    return path
+
+
 def _overruled(given: Path | None, checkpoint: Checkpoint) -> tuple[str, ...]:
     if given is None:
         return ()
-    return (f"model.weights {given.name} was ignored: {checkpoint.weights.name} goes before it",)
+    return (f"weights {given.name} were ignored: {checkpoint.weights.name} goes before them",)
 
 
 def _unreadable(path: Path, error: Exception) -> str:
