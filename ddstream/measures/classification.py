@@ -176,9 +176,8 @@ def raw(tested: Classified) -> Results:
 def _acc(tested: Classified, number: float | None) -> Results:
     if number is None:
         return {"acc": accuracy(tested)}
-    if number < 1 or number != int(number):
-        raise ParameterError(f"measure acc-{number:g}: behind the dash stands a number of classes")
-    return {f"acc-{int(number)}": accuracy(tested, int(number))}
+    k = whole(number)
+    return {f"acc-{k}": accuracy(tested, k)}
 
 
 def _f1(tested: Classified, _: float | None) -> Results:
@@ -223,6 +222,13 @@ PER_CLASS = ("cmdiag",)
 def knows(request: str) -> bool:
     """Whether a requested name is a measure of classifiers."""
     return match(request, list(MEASURES), LOOSE) is not None
+
+
+def whole(number: float) -> int:
+    """The k of `acc-k`. Raises ParameterError if it is no number of classes."""
+    if number < 1 or number != int(number):
+        raise ParameterError(f"measure acc-{number:g}: behind the dash stands a number of classes")
+    return int(number)
 
 
 def check_targets(targets: Array, count: int) -> None:

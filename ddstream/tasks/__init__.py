@@ -7,6 +7,7 @@ TASKS: Registry[type[Task]] = Registry(
     {
         "classification": "ddstream.tasks.classification:Classification",
         "regression": "ddstream.tasks.regression:Regression",
+        "language": "ddstream.tasks.language:Language",
         "features": "ddstream.tasks.features:Features",
     }
 )

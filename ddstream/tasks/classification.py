@@ -41,13 +41,7 @@ class Classification:
         prediction: Json = {"uri": sample.uri, "loss": 0.0}
         if output.regression:
             return prediction | {"classes": [], "vector": vector(row, self._classes)}
-        probabilities = self._probabilities(row)
-        order = highest(probabilities, output.best)
-        classes = [
-            {"prob": prob, "cat": self._cat(index)}
-            for index, prob in zip(order.tolist(), probabilities[order].tolist(), strict=True)
-            if output.confidence_threshold <= 0 or prob > output.confidence_threshold
-        ]
+        classes = best_classes(self._probabilities(row), self._classes, output)
         return prediction | {"classes": ended(classes)}
 
     def tally(self, measures: Sequence[str]) -> Tally:
@@ -73,8 +67,17 @@ class Classification:
     def _probabilities(self, logits: Array) -> Array:
         return sigmoid(logits) if self._multi_label else softmax(logits)
 
-    def _cat(self, index: int) -> str:
-        return self._classes[index] if index < len(self._classes) else str(index)
+
+def best_classes(
+    probabilities: Array, names: Sequence[str], output: OutputParameters
+) -> list[Json]:
+    """The `best` classes above the threshold, the most probable first, by name or number."""
+    order = highest(probabilities, output.best)
+    return [
+        {"prob": prob, "cat": names[index] if index < len(names) else str(index)}
+        for index, prob in zip(order.tolist(), probabilities[order].tolist(), strict=True)
+        if output.confidence_threshold <= 0 or prob > output.confidence_threshold
+    ]
 
 
 def softmax(logits: Array) -> Array:

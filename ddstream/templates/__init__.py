@@ -18,6 +18,9 @@ TEMPLATES: Registry[Template] = Registry(
         "wideresnet101_2": f"{_RESNET}:wideresnet101_2",
         "vit": "ddstream.templates.vit:vit",
         "visformer": "ddstream.templates.visformer:visformer",
+        "yolox": "ddstream.templates.yolox.model:yolox",
+        "bert": "ddstream.templates.bert:bert",
+        "gpt2": "ddstream.templates.gpt2:gpt2",
     }
 )
 
