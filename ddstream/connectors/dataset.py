@@ -12,18 +12,16 @@ import numpy as np
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.image import ImageInput
-from ddstream.connectors.augment import augment, check_crop, crop
+from ddstream.connectors.augment import Variation
 from ddstream.connectors.entries import Entry, Labelled
 from ddstream.connectors.layout import Layout, layout
-from ddstream.connectors.resize import final_size, sizes
+from ddstream.connectors.resize import sizes
 from ddstream.connectors.source import Source
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams, Varied, read_each
 from ddstream.data import Datasets, Normalise, Sample
 from ddstream.errors import InputError, ParameterError
 
-_TEST_SEED = 1
-"""Crops of test images are the same in every test."""
 _SHAPING = (
     "width",
     "height",
@@ -49,7 +47,7 @@ class ImageSet:
     entries: Sequence[Entry]
     layout: Layout
     source: Source
-    augmentation: Augmentation
+    variation: Variation
     crops: int = 1
 
     def __len__(self) -> int:
@@ -58,7 +56,7 @@ class ImageSet:
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` with its target, varied where `rng` is given; crops are made always."""
         plain = self._labelled(self.entries[index // self.crops], again=True)
-        return vary(plain, index, rng, self.augmentation)
+        return self.variation.varied(plain, index, rng)
 
     def stream(self) -> Stream:
         """The images as they are before any variation, with their targets."""
@@ -73,18 +71,6 @@ class ImageSet:
         return replace(sample, target=self.layout.target(entry, sample, self.source))
 
 
-def vary(
-    sample: Sample, index: int, rng: np.random.Generator | None, wanted: Augmentation
-) -> Sample:
-    """An image varied where `rng` is given; a crop of it is always made."""
-    image = sample.inputs["image"]
-    if rng is not None:
-        image = augment(image, wanted, rng)
-    elif wanted.crop_size > 0:
-        image = crop(image, wanted.crop_size, np.random.default_rng((_TEST_SEED, index)))
-    return replace(sample, inputs={"image": image})
-
-
 def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any]) -> Datasets:
     """The training set `data[0]` and the test sets: the others, or a split of the first.
 
@@ -93,13 +79,12 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     training or test image.
     """
     images = source.parameters
-    wanted, warnings = _possible(Augmentation.of(mllib), images)
+    variation, warnings = Variation.of(Augmentation.of(mllib), images)
     if not data:
         raise InputError("missing data")
     labels = layout(source, mllib)
     if mllib.get("resume") is True:
         labels = labels.known(source.repository.classes())
-    crops = wanted.test_crop_samples if wanted.crop_size > 0 else 1
     wish = Wish(
         repository=source.repository,
         data=data,
@@ -109,10 +94,10 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
         seed=images.seed,
     )
     if images.db or wish.named:
-        kept = stored(wish, lambda: _streams(_gathered(source, data, labels, wanted)))
-        found = _varied(kept, images, wanted, crops)
+        kept = stored(wish, lambda: _streams(_gathered(source, data, labels, variation)))
+        found = _varied(kept, images, variation)
     else:
-        found = _gathered(source, data, labels, wanted, crops)
+        found = _gathered(source, data, labels, variation)
     said = [*warnings, *found.warnings]
     return replace(found, warnings=said, shuffle=images.shuffle, seed=images.seed)
 
@@ -132,8 +117,7 @@ def _gathered(
     source: Source,
     data: Sequence[Path],
     labels: Layout,
-    wanted: Augmentation,
-    crops: int = 1,
+    variation: Variation,
 ) -> Datasets:
     """The images of folders and list files."""
     found = _labelled(source, data[0], labels)
@@ -146,9 +130,9 @@ def _gathered(
     if not any(each.entries for each in rest):
         raise ParameterError("empty test dataset")
     return Datasets(
-        train=ImageSet(data[0].name, train, labels, source, wanted),
+        train=ImageSet(data[0].name, train, labels, source, variation),
         tests=[
-            ImageSet(name, each.entries, labels, source, wanted, crops)
+            ImageSet(name, each.entries, labels, source, variation, variation.crops)
             for name, each in zip(names, rest, strict=True)
         ],
         classes=labels.classes,
@@ -169,30 +153,15 @@ def _streams(found: Datasets) -> Streams:
     return replace(Streams.of(found), train=train, tests=tests)
 
 
-def _varied(kept: Datasets, images: ImageInput, wanted: Augmentation, crops: int) -> Datasets:
+def _varied(kept: Datasets, images: ImageInput, variation: Variation) -> Datasets:
     """Kept images, varied when they are read."""
     normalise = Normalise(images.scale, images.mean, images.std)
 
     def finish(sample: Sample, index: int, rng: np.random.Generator | None) -> Sample:
-        return replace(vary(sample, index, rng, wanted), normalise=normalise)
+        return replace(variation.varied(sample, index, rng), normalise=normalise)
 
-    tests = [Varied(each, finish, crops) for each in kept.tests]
+    tests = [Varied(each, finish, variation.crops) for each in kept.tests]
     return replace(kept, train=Varied(kept.train, finish), tests=tests)
-
-
-def _possible(wanted: Augmentation, images: ImageInput) -> tuple[Augmentation, list[str]]:
-    """The augmentation that images of this size allow, and warnings of what has no effect."""
-    warnings = []
-    size, side = final_size(images), wanted.crop_size
-    if side > 0 and size:
-        check_crop(side, *size)
-    square = side > 0 or (size is not None and size[0] == size[1])
-    if wanted.rotate and not square:
-        warnings.append("parameters.mllib.rotate is disabled: width and height differ")
-        wanted = wanted.model_copy(update={"rotate": False})
-    if wanted.test_crop_samples > 1 and side <= 0:
-        warnings.append("parameters.mllib.test_crop_samples needs crop_size")
-    return wanted, warnings
 
 
 def _labelled(source: Source, path: Path, labels: Layout) -> Labelled:

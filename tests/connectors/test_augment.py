@@ -1,4 +1,4 @@
-"""Augmentation: each variation does what it says, on real pixels and a seeded generator."""
+"""Augmentation of pixels: each variation does what it says, on real pixels, by a seeded chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddstream.api.augment import Augmentation
-from ddstream.connectors.augment import augment, crop, cutout, mirror, rotate
+from ddstream.api.image import ImageInput
+from ddstream.connectors.augment import Variation, cropped, cutout
+from ddstream.connectors.picture import Picture
 from ddstream.data import Array
 from ddstream.errors import ParameterError
 from tests.connectors.pictures import grey_photo, photo
@@ -20,19 +22,21 @@ IMAGES = pytest.mark.parametrize("image", [SQUARE, ONE_CHANNEL], ids=["colour", 
 
 def variations(image: Array, count: int = 400, **wanted: object) -> list[Array]:
     rng = np.random.default_rng(0)
-    options = Augmentation.of(wanted)
-    return [augment(image, options, rng) for _ in range(count)]
+    height, width = image.shape[:2]
+    size = ImageInput(height=height, width=width, bw=image.shape[2] == 1, rgb=image.shape[2] == 3)
+    variation, _ = Variation.of(Augmentation.of(wanted), size)
+    return [variation.picture(Picture(image), rng).image for _ in range(count)]
 
 
 @IMAGES
 def test_mirror_exchanges_left_and_right(image: Array) -> None:
-    assert np.array_equal(mirror(image), image[:, ::-1])
+    assert np.array_equal(Picture(image).mirrored().image, image[:, ::-1])
 
 
 @IMAGES
 @pytest.mark.parametrize("turns", range(4))
 def test_rotate_turns_counter_clockwise(image: Array, turns: int) -> None:
-    assert np.array_equal(rotate(image, turns), np.rot90(image, turns))
+    assert np.array_equal(Picture(image).turned(turns).image, np.rot90(image, turns))
 
 
 @pytest.mark.promise("train.torch.mirror")
@@ -74,12 +78,12 @@ def test_crops_are_squares_from_everywhere_in_the_image() -> None:
 def test_a_crop_fits_or_is_refused(height: int, width: int, side: int, seed: int) -> None:
     image, rng = photo(height, width), np.random.default_rng(seed)
     if side <= min(height, width):
-        cropped = crop(image, side, rng)
-        assert cropped.shape == (side, side, 3)
-        assert cropped.flags["C_CONTIGUOUS"]
+        square = cropped(Picture(image), side, rng).image
+        assert square.shape == (side, side, 3)
+        assert square.flags["C_CONTIGUOUS"]
     else:
         with pytest.raises(ParameterError, match=f"crop_size {side} is larger"):
-            crop(image, side, rng)
+            cropped(Picture(image), side, rng)
 
 
 @pytest.mark.promise("train.torch.cutout")
@@ -114,17 +118,43 @@ def test_cutout_works_on_images_of_any_size(height: int, width: int, seed: int) 
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
-    assert augment(SQUARE, Augmentation(), np.random.default_rng(0)) is SQUARE
+    assert variations(SQUARE, 1)[0] is SQUARE
 
 
 def test_equal_generators_give_equal_variations() -> None:
-    everything = {"mirror": True, "rotate": True, "crop_size": 64, "cutout": 0.5}
+    everything = {
+        "mirror": True,
+        "rotate": True,
+        "crop_size": 64,
+        "cutout": 0.5,
+        "geometry": {"prob": 0.5},
+        "noise": {"prob": 0.2},
+        "distort": {"prob": 0.5},
+    }
     first, second = (variations(SQUARE, 20, **everything) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.promise("train.torch.geometry", "train.torch.noise", "train.torch.distort")
+@pytest.mark.parametrize("name", ["geometry", "noise", "distort"])
+@pytest.mark.parametrize("prob", [{}, {"prob": 1.5}, {"prob": "often"}])
+def test_a_probability_is_mandatory(name: str, prob: dict[str, object]) -> None:
+    with pytest.raises(ParameterError, match=rf"parameters\.mllib\.{name}\.prob") as refused:
+        Augmentation.of({name: prob})
+    assert refused.value.status()["dd_code"] == 1006
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"mirror": 1}, {"cutout": 1.5}, {"test_crop_samples": 0}, {"crop_size": "big"}]
+    "wrong",
+    [
+        {"mirror": 1},
+        {"cutout": 1.5},
+        {"test_crop_samples": 0},
+        {"crop_size": "big"},
+        {"geometry": {"prob": 1, "pad_mode": "blurred"}},
+        {"geometry": {"prob": 1, "zoom_factor": 1}},
+        {"noise": True},
+    ],
 )
 def test_wrong_types_and_values_are_refused_by_name(wrong: dict[str, object]) -> None:
     (name,) = wrong
