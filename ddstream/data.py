@@ -60,6 +60,8 @@ class Dimensions:
     """Input steps of a series, or characters or tokens of a text."""
     horizon: int = 0
     """Output steps of a series; equal to `steps` where each step has its target."""
+    follows: bool = False
+    """The output steps of a series come after the input's, as in a forecast."""
     vocabulary: int = 0
     """Ids that characters, tokens or (with a CTC target) letters can have, special ones too."""
 

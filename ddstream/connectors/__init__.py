@@ -5,6 +5,8 @@ from ddstream.registry import Registry
 
 CONNECTORS: Registry[ConnectorType] = Registry(
     {
+        "csv_ts": "ddstream.connectors.csvts:SeriesConnector",
+        "csvts": "ddstream.connectors.csvts:SeriesConnector",
         "image": "ddstream.connectors.image:ImageConnector",
         "txt": "ddstream.connectors.txt:TextConnector",
     },

@@ -1,0 +1,242 @@
+"""Data sets of series: folders of tables become windows with their targets (contract 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddstream.api.csvts import NO_STEPS, SeriesInput
+from ddstream.connectors.cells import Dialect
+from ddstream.connectors.csvts_bounds import Bounds, Survey, unscaled
+from ddstream.connectors.csvts_columns import Columns
+from ddstream.connectors.csvts_kept import Kept, kept_files, kept_parameters
+from ddstream.connectors.csvts_windows import Cutting, dimensions
+from ddstream.connectors.locate import files_below, locate
+from ddstream.connectors.store import Wish, stored
+from ddstream.connectors.streams import Stream, Streams, staying
+from ddstream.data import Array, Datasets, Sample
+from ddstream.errors import InputError, ParameterError
+from ddstream.repository import Repository
+from ddstream.roots import Roots
+
+_NOT_A_FOLDER = "is a CSV file, but CSVTS connector only supports directory during training."
+
+
+class Place(NamedTuple):
+    """A window: the number of its file, and the step where it begins."""
+
+    file: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What data sets of series are made by; `kept` counts where a training goes on."""
+
+    wanted: SeriesInput
+    repository: Repository
+    roots: Roots
+    kept: Kept
+
+    @property
+    def dialect(self) -> Dialect:
+        """How tables are written."""
+        return Dialect(self.wanted.separator, self.wanted.quote)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The tables of a folder, a file a series, and the windows that are taken from them."""
+
+    name: str
+    files: Sequence[Path]
+    places: Sequence[Place] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSet:
+    """Windows of scaled series that are held in memory."""
+
+    folder: Folder
+    series: Mapping[Path, Array]
+    cutting: Cutting
+
+    @property
+    def name(self) -> str:
+        """The name of the folder, or `split`."""
+        return self.folder.name
+
+    def __len__(self) -> int:
+        return len(self.folder.places)
+
+    def read(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Window `index`; windows are not varied."""
+        place = self.folder.places[index]
+        file = self.folder.files[place.file]
+        return self.cutting.labelled(self.series[file], place.start, str(file))
+
+
+def series_datasets(order: Order, data: Sequence[Path]) -> Datasets:
+    """The windows of the training folder `data[0]`, and those of the test folders or of a part.
+
+    Raises InputError for data that cannot be used, ParameterError without any window.
+    """
+    wanted = order.wanted
+    if wanted.window < 0:
+        raise InputError(NO_STEPS)
+    if not data:
+        raise InputError("missing data")
+    wish = Wish(
+        repository=order.repository,
+        data=data,
+        roots=order.roots,
+        made_by={"connector": "csvts", **kept_parameters(wanted), **_given(wanted)},
+        test_split=wanted.test_split,
+        seed=wanted.seed,
+    )
+    if wanted.db or wish.named:
+        found = stored(wish, lambda: _Gathering(order, data).streams())
+    else:
+        found = _Gathering(order, data, hold=True).in_memory()
+    return replace(found, shuffle=wanted.shuffle, seed=wanted.seed)
+
+
+def _given(wanted: SeriesInput) -> dict[str, Any]:
+    bounds = Bounds.given(wanted)
+    return bounds.learned() if bounds else {}
+
+
+class _Gathering:
+    """Looks through all tables once, for their columns, lengths and bounds.
+
+    With `hold` their numbers stay in memory, else they are read again when they are needed.
+    """
+
+    def __init__(self, order: Order, data: Sequence[Path], *, hold: bool = False) -> None:
+        self._order = order
+        self._warnings: list[str] = []
+        self._held: dict[Path, Array] = {}
+        folders = [self._folder(path) for path in data]
+        wanted = order.wanted
+        if wanted.test_split and folders[1:]:
+            split = f"{wanted.test_split:g}"
+            raise InputError(f"User specified both a test split {split} and a test set")
+        self._columns = self._first_columns(folders[0].files[0])
+        survey, steps = Survey(), {}
+        for file in {file: None for folder in folders for file in folder.files}:
+            table = self._read(file)
+            survey.add(table)
+            steps[file] = len(table)
+            if hold:
+                self._held[file] = table
+        self._bounds = self._chosen(survey)
+        units = self._bounds.units() if self._bounds else unscaled(len(self._columns.used))
+        self._cutting = Cutting(self._columns, units, wanted)
+        placed = [self._placed(folder, steps) for folder in folders]
+        self._train, *self._tests = self._split(placed)
+        if not self._train.places:
+            raise ParameterError("No data found in training dataset")
+        if not self._tests or not all(each.places for each in self._tests):
+            raise ParameterError("empty test dataset")
+
+    def streams(self) -> Streams:
+        """The windows, read file by file."""
+        train, *tests = (Stream(each.name, self._samples(each)) for each in self._folders)
+        return Streams(train=train, tests=tests, **self._about())
+
+    def in_memory(self) -> Datasets:
+        """The windows of series that are held."""
+        units = self._cutting.units
+        # One by one, so that no two forms of all series are there at a time.
+        series = {file: units.scaled(self._held.pop(file)) for file in list(self._held)}
+        train, *tests = (SeriesSet(each, series, self._cutting) for each in self._folders)
+        return Datasets(train=train, tests=tests, **self._about())
+
+    @property
+    def _folders(self) -> list[Folder]:
+        return [self._train, *self._tests]
+
+    def _about(self) -> dict[str, Any]:
+        bounds = self._bounds
+        return {
+            "learned": {"connector": "csvts", **(bounds.learned() if bounds else {})},
+            "warnings": self._warnings,
+            "dimensions": dimensions(self._columns, self._order.wanted),
+            "files": kept_files(self._columns, self._order.wanted, bounds),
+        }
+
+    def _folder(self, path: Path) -> Folder:
+        real = locate(path, ["."], self._order.roots)
+        if real is None:
+            raise InputError(f"folder of series {str(path)[:200]} does not exist")
+        if not real.is_dir():
+            raise InputError(f"uri {str(path)[:200]} {_NOT_A_FOLDER}")
+        inside = list(files_below(real))
+        files = [file for file in inside if file.suffix.lower() == ".csv"]
+        if not files:
+            raise InputError(f"{str(path)[:200]} has no CSV file")
+        if len(files) < len(inside):
+            others = len(inside) - len(files)
+            self._warnings.append(f"{path}: {others} files are not .csv and were left out")
+        return Folder(path.name, files)
+
+    def _first_columns(self, file: Path) -> Columns:
+        if self._order.kept.header:
+            return Columns.of(self._order.kept.header, self._order.wanted, "the repository")
+        with self._order.dialect.of_file(file, str(file), self._order.roots) as rows:
+            first = next(rows, None)
+        if first is None:
+            raise InputError(f"{file} has no header")
+        return Columns.of(first.cells, self._order.wanted, str(file))
+
+    def _read(self, file: Path) -> Array:
+        with self._order.dialect.of_file(file, str(file), self._order.roots) as rows:
+            return self._columns.table(rows, str(file))
+
+    def _chosen(self, survey: Survey) -> Bounds | None:
+        """The bounds: given ones, those of the training that goes on, else what was found."""
+        wanted, labels = self._order.wanted, self._columns.labels
+        if not wanted.scales:
+            return None
+        known = Bounds.given(wanted) or self._order.kept.bounds
+        if known is None:
+            return survey.bounds(wanted.kind, labels)
+        known.check(len(self._columns.used))
+        return replace(known, labels=labels)
+
+    def _placed(self, folder: Folder, steps: Mapping[Path, int]) -> Folder:
+        places = []
+        for number, file in enumerate(folder.files):
+            begins = self._cutting.labelled_starts(steps[file])
+            if not begins:
+                self._warnings.append(
+                    f"{file} has {steps[file]} steps, fewer than {self._cutting.length}: left out"
+                )
+            places += [Place(number, start) for start in begins]
+        return replace(folder, places=places)
+
+    def _split(self, folders: list[Folder]) -> list[Folder]:
+        """With a test split, the end of the training windows is held out, shuffled if asked for."""
+        wanted, train = self._order.wanted, folders[0]
+        if not wanted.test_split:
+            return folders
+        places = list(train.places)
+        if wanted.shuffle:
+            rng = np.random.default_rng(wanted.seed if wanted.seed >= 0 else None)
+            places = [places[number] for number in rng.permutation(len(places))]
+        kept = staying(len(places), wanted.test_split)
+        held_out = replace(train, name="split", places=sorted(places[kept:]))
+        return [replace(train, places=sorted(places[:kept])), held_out]
+
+    def _samples(self, folder: Folder) -> Iterator[Sample]:
+        for number, file in enumerate(folder.files):
+            begins = [place.start for place in folder.places if place.file == number]
+            if not begins:
+                continue
+            series = self._cutting.units.scaled(self._read(file))
+            for start in begins:
+                yield self._cutting.labelled(series, start, str(file))
