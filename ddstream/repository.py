@@ -22,6 +22,8 @@ CLASSES, BEST = "corresp.txt", "best_model.txt"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.(npt|pt|safetensors)$")
 STORED = ".lmdb"
 """How the files of a training's samples end: `train.lmdb`, `test_0.lmdb`..."""
+HEAD = ".ptw"
+"""How the file of a traced model's head ends, which lies beside that model's."""
 _HALF_WRITTEN = re.compile(r"\.((checkpoint|solver)-\d+\.\w+|(train|test_\d+)\.lmdb)\.\w{8}")
 _PUBLISHED = re.compile(r"prototxt|\.json|\.txt|bounds\.dat|vocab\.dat")
 
@@ -187,7 +189,7 @@ class Repository:
         checkpoint = self.select("")
         if checkpoint is None:
             raise ParameterError(f"no model to copy in repository {self.path}")
-        wanted = {checkpoint.weights, *files}
+        wanted = {checkpoint.weights, checkpoint.weights.with_suffix(HEAD), *files}
         wanted |= {file for file in self.path.iterdir() if _PUBLISHED.search(file.name)}
         for file in wanted:
             if file.is_file() and not file.name.startswith("."):

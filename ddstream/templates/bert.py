@@ -17,7 +17,13 @@ from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 
 from ddstream.data import Dimensions
-from ddstream.templates.language import State, TextParameters, prefixed, vocabulary_size
+from ddstream.templates.language import (
+    FirstToken,
+    State,
+    TextParameters,
+    prefixed,
+    vocabulary_size,
+)
 from ddstream.templates.protocol import ClassifierParameters
 
 CLASSES: Final = 2
@@ -122,14 +128,6 @@ class BertLanguage(nn.Module):
         hidden = self.bert(input_ids=ids, token_type_ids=types, attention_mask=mask)
         scores: torch.Tensor = self.cls(hidden.last_hidden_state)
         return scores
-
-
-class FirstToken(nn.Module):
-    """The vector of the first of a text's tokens, which stands for all of it."""
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """N x E of N x L x E."""
-        return hidden[:, 0]
 
 
 def last_block(model: BertModel) -> str:

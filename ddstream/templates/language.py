@@ -7,6 +7,7 @@ from typing import Any, Final, Self, TypeAlias
 
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 from ddstream.data import Dimensions
 from ddstream.errors import ParameterError
@@ -76,3 +77,11 @@ def prefixed(state: State, inside: str, prefix: str) -> dict[str, torch.Tensor]:
     if not any(name.startswith(inside) for name in state):
         return dict(state)
     return {prefix + name: each for name, each in state.items()}
+
+
+class FirstToken(nn.Module):
+    """The vector of the first of a text's tokens, which stands for all of it."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """N x E of N x L x E."""
+        return hidden[:, 0]

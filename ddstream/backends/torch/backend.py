@@ -18,11 +18,13 @@ from ddstream.backends.torch.failures import meaning
 from ddstream.backends.torch.inference import Pass, Prepared, one_by_one, run
 from ddstream.backends.torch.model import MOST, Model, Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.backends.torch.purpose import purpose
+from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.connectors.vocabulary import TAB, VOCABULARY, Vocabulary
 from ddstream.data import Batch, ModelStats, Outputs
 from ddstream.errors import ParameterError
+from ddstream.repository import Repository
 from ddstream.tasks import TASKS, Task
 from ddstream.tasks.protocol import Traits
 from ddstream.templates.protocol import Unbuilt
@@ -56,7 +58,8 @@ class TorchBackend:
         self._unsupervised = setup.service_type == "unsupervised"
         self._purpose = purpose(self._parameters, setup.input)
         self._objective = OBJECTIVES.load(self._purpose)(self._parameters)
-        self._traits = traits(setup.repository.classes(), self._parameters)
+        names = words if self._purpose == "language" else Repository.classes
+        self._traits = traits(names(setup.repository), self._parameters)
         self._prepared: Prepared | None = None
         self._missing = ""
         targets, dtype = devices(self._parameters), number_type(self._parameters)
@@ -83,6 +86,7 @@ class TorchBackend:
             self.warnings += model.warnings
         self.call_parameters(setup.mllib)
 
+        self.warnings += idle(self._parameters, self._purpose)
     @staticmethod
     def trainer(setup: Setup) -> Trainable:
         """The training of such a model."""
@@ -179,6 +183,18 @@ def check_call(model: Model, call: TorchCall) -> None:
     """Raises ParameterError for a layer or a method that the model has not."""
     layers = model.layers
     if call.extract_layer and call.extract_layer not in layers:
+def words(repository: Repository) -> list[str]:
+    """What a model of language tells: the tokens of the repository's vocabulary by their ids.
+
+    Raises InputError for a vocabulary that cannot be read.
+    """
+    try:
+        content = (repository.path / VOCABULARY).read_bytes()
+    except OSError:
+        return []
+    return Vocabulary.parse(content, TAB, VOCABULARY).names()
+
+
         some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
         raise ParameterError(f"unknown extract layer {call.extract_layer}; there is: {some}")
     method = call.forward_method

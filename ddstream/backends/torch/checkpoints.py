@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchTraining
+from ddstream.backends.torch.head import Headed
 from ddstream.backends.torch.weights import unpickled
 from ddstream.errors import ParameterError
-from ddstream.repository import Checkpoint, Repository
+from ddstream.repository import HEAD, Checkpoint, Repository
 
 NEEDS_SOLVER = "resuming a model requires a solverstate (solver-xxx.pt) file in model repository"
 NEEDS_RESUME = (
@@ -115,6 +116,9 @@ def write_checkpoint(
     """Write weights and solver of an iteration, each atomically, then note that it is complete."""
     # The weights come after: where they are, their solver is.
     repository.write(f"solver-{iteration}.pt", _saved(state.to_dict()))
+    if isinstance(module, Headed):
+        repository.write(f"checkpoint-{iteration}{HEAD}", _saved(module.head.state_dict()))
+        module = module.traced
     if isinstance(module, torch.jit.ScriptModule):
         repository.write(f"checkpoint-{iteration}.pt", module.save_to_buffer())
     else:
@@ -124,7 +128,7 @@ def write_checkpoint(
 
 def remove_checkpoint(repository: Repository, iteration: int) -> None:
     """Remove weights and solver of an iteration."""
-    weights = (f"checkpoint-{iteration}{suffix}" for suffix in (".npt", ".pt"))
+    weights = (f"checkpoint-{iteration}{suffix}" for suffix in (".npt", ".pt", HEAD))
     repository.remove([*weights, f"solver-{iteration}.pt"])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.purpose import TRACEABLE
+from ddstream.backends.torch.head import Headed, TextVector, beside
+from ddstream.backends.torch.purpose import TEXTS, TRACEABLE
 from ddstream.backends.torch.weights import (
     State,
     choose,
@@ -69,7 +71,8 @@ class Model:
         Templates may have names of their own for their layers.
         """
         if self.traced:
-            return {"last": "", "final": ""}
+            traced: Mapping[str, str] = getattr(self.module, "extractable", {"final": ""})
+            return {"last": "", **traced}
         own: Mapping[str, str] = getattr(self.module, "extractable", {})
         return {
             "last": "",
@@ -110,12 +113,29 @@ def load_model(plan: Plan) -> Model:
     if template and not (template in TRACEABLE and path is not None and scripted(path)):
         named = bool(weights or start or plan.pretrained)
         _refuse_traced(path, parameters, repository, explicit=named)
-        return _native(plan, path, choice.warnings)
+        return _frozen(_native(plan, path, choice.warnings), parameters)
     if path is None or not scripted(path):
         raise ParameterError(
             "Use of libtorch backend needs either: traced net, protofile or native template"
         )
-    return _traced(parameters, path, choice.warnings)
+    return _frozen(_traced(parameters, path, choice.warnings), parameters)
+
+
+def body(module: nn.Module) -> nn.Module:
+    """What `freeze_traced` leaves as it is: all but the head.
+
+    Raises ParameterError where the two cannot be told apart.
+    """
+    found = getattr(module, "body", None)
+    if not isinstance(found, nn.Module):
+        raise ParameterError("parameters.mllib.freeze_traced: the model has no head of its own")
+    return found
+
+
+def _frozen(model: Model, parameters: TorchParameters) -> Model:
+    if parameters.freeze_traced:
+        body(model.module).requires_grad_(False)
+    return model
 
 
 def _refuse_traced(
@@ -136,15 +156,39 @@ def _refuse_traced(
 
 
 def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) -> Model:
-    if parameters.finetuning:
-        raise ParameterError("finetuning of a traced net is not supported: use a native template")
     if parameters.template_params:
         raise ParameterError("template_params need a template that is built, not a traced net")
     compiler = parameters.jit_compiler_params
     torch.jit.set_fusion_strategy(
         [("STATIC", compiler.fusion_static), ("DYNAMIC", compiler.fusion_dynamic)]
     )
-    return Model(read_script(path).eval(), traced=True, trained=True, warnings=tuple(warnings))
+    script = read_script(path).eval()
+    if parameters.template == "bert" and not parameters.self_supervised:
+        return _with_head(script, parameters, path, warnings)
+    said = [*warnings]
+    if parameters.finetuning and parameters.template not in TEXTS:
+        raise ParameterError("finetuning of a traced net is not supported: use a native template")
+    if parameters.finetuning:
+        said.append("finetuning has no effect: the traced net's own head tells words")
+    return Model(script, traced=True, trained=True, warnings=tuple(said))
+
+
+def _with_head(
+    script: torch.jit.ScriptModule,
+    parameters: TorchParameters,
+    path: Path,
+    warnings: Sequence[str],
+) -> Model:
+    """A traced bert with a classifier's head, that of its checkpoint or a fresh one."""
+    with _seeded(parameters):
+        head = nn.Linear(parameters.embedding_size, parameters.nclasses)
+    skipped: list[str] = []
+    if trained := (file := beside(path)).is_file():
+        state = read_state(file)
+        skipped = fill(head, state, file.name, finetuning=parameters.finetuning)
+    said = [*warnings, *_skipped(skipped, file)]
+    module = Headed(script, TextVector(), head).eval()
+    return Model(module, traced=True, trained=trained and not skipped, warnings=tuple(said))
 
 
 def _native(plan: Plan, path: Path | None, warnings: Sequence[str]) -> Model:
@@ -159,10 +203,16 @@ def _native(plan: Plan, path: Path | None, warnings: Sequence[str]) -> Model:
 
 def initialised(parameters: TorchParameters, dimensions: Dimensions) -> nn.Module:
     """A template's model with fresh weights of its own seed; the global generator is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(parameters.seed)
+    with _seeded(parameters):
         module = TEMPLATES.load(parameters.template)(dimensions, template_params(parameters))
     return module.eval()
+
+
+@contextmanager
+def _seeded(parameters: TorchParameters) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.seed)
+        yield
 
 
 def template_params(parameters: TorchParameters) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from ddstream.errors import ParameterError
 
 DETECTORS = frozenset({"fasterrcnn", "retinanet", "detr", "yolox"})
 SEGMENTERS = frozenset({"segformer", "deeplabv3"})
-TRACEABLE = DETECTORS | SEGMENTERS | {"bert", "gpt2"}
+TEXTS = frozenset({"bert", "gpt2"})
+TRACEABLE = DETECTORS | SEGMENTERS | TEXTS
 """Templates whose model may also be a traced one in the repository (contract 5.9)."""
 UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
 
@@ -21,7 +22,7 @@ def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
     """
     template = parameters.template
     _check(parameters)
-    if template in ("bert", "gpt2"):
+    if template in TEXTS:
         return _of_text(parameters)
     if template in DETECTORS or _flag(connector, "bbox"):
         return "detection"
@@ -34,6 +35,13 @@ def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
     if _flag(connector, "autoencoder"):
         return "autoencoder"
     return "regression" if parameters.ntargets and not parameters.nclasses else "classification"
+
+
+def idle(parameters: TorchParameters, purpose: str) -> list[str]:
+    """A warning for each option that was given and means nothing to the purpose."""
+    if purpose == "language" and (parameters.nclasses or parameters.ntargets):
+        return ["nclasses and ntargets have no effect: words of the vocabulary are told"]
+    return []
 
 
 def _check(parameters: TorchParameters) -> None:

@@ -11,7 +11,7 @@ import torch
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.inputs import arguments
 from ddstream.backends.torch.loader import Loaded
-from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.model import Model, body
 from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Tensors
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
 
@@ -39,6 +39,7 @@ class Stepping:
         self._objective = objective
         self._solver = parameters.solver
         self._device = device
+        self._frozen = parameters.freeze_traced
         self.module = model.module.to(device).to(memory_format=torch.channels_last)
         if hasattr(self.module, "reg_weight"):
             setattr(self.module, "reg_weight", parameters.net.reg_weight)  # noqa: B010
@@ -46,7 +47,9 @@ class Stepping:
         self._learning = [p for g in self._optimizer.param_groups for p in g["params"]]
 
     def train(self) -> None:
-        """The next passes are for learning."""
+        if self._frozen:
+            body(self.module).eval()
+        """The next passes are for learning; what is frozen works as in prediction."""
         self.module.train()
 
     def evaluate(self) -> None:

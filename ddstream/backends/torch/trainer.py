@@ -15,7 +15,7 @@ from ddstream.backends.torch.checkpoints import SolverState, going_on, model_con
 from ddstream.backends.torch.devices import devices
 from ddstream.backends.torch.model import Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.backends.torch.purpose import purpose
+from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.backends.torch.solvers import unused
 from ddstream.backends.torch.training import Course, Training
 from ddstream.data import Datasets, Progress
@@ -51,8 +51,8 @@ class TorchTrainer:
         """
         repository = self._setup.repository
         parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
-        _check_data(data, parameters)
         name = purpose(parameters, self._setup.input)
+        _check_data(data, 0 if name == "language" else parameters.nclasses)
         objective = OBJECTIVES.load(name)(parameters)
         task = TASKS.load(name)(Traits(data.classes, parameters.nclasses, parameters.multi_label))
         checkpoint = going_on(repository, parameters)
@@ -80,6 +80,7 @@ class TorchTrainer:
         self.warnings += [
             *parameters.unknown(MLLIB),
             *model.warnings,
+            *idle(parameters, name),
             *unused(parameters.solver),
             *_fresh_solver(state, parameters, fresh=fresh),
             *_unknown_measures(task, measures),
@@ -105,13 +106,13 @@ def one_device(parameters: TorchParameters) -> torch.device:
     return found[0]
 
 
-def _check_data(data: Datasets, parameters: TorchParameters) -> None:
+def _check_data(data: Datasets, nclasses: int) -> None:
     if not len(data.train):
         raise ParameterError("No data found in training dataset")
     if not data.tests or not all(len(each) for each in data.tests):
         raise ParameterError("empty test dataset")
-    if parameters.nclasses and data.classes:
-        check_targets(np.array([len(data.classes) - 1]), parameters.nclasses)
+    if nclasses and data.classes:
+        check_targets(np.array([len(data.classes) - 1]), nclasses)
 
 
 def _state(checkpoint: Checkpoint | None, parameters: TorchTraining) -> SolverState | None:
