@@ -7,8 +7,10 @@ TASKS: Registry[type[Task]] = Registry(
     {
         "classification": "ddstream.tasks.classification:Classification",
         "regression": "ddstream.tasks.regression:Regression",
+        "detection": "ddstream.tasks.detection:Detection",
         "language": "ddstream.tasks.language:Language",
         "features": "ddstream.tasks.features:Features",
+        "timeserie": "ddstream.tasks.timeserie:TimeSerie",
     }
 )
 
