@@ -1,7 +1,7 @@
 """Templates: architectures by name. A family is one file, a name one line of the table."""
 
 from ddstream.registry import Registry
-from ddstream.templates.protocol import Template
+from ddstream.templates.protocol import Template, TemplateParameters
 
 _RESNET = "ddstream.templates.resnet"
 
@@ -24,4 +24,26 @@ TEMPLATES: Registry[Template] = Registry(
     }
 )
 
-__all__ = ["TEMPLATES", "Template"]
+_CLASSIFIER = "ddstream.templates.protocol:ClassifierParameters"
+
+PARAMETERS: Registry[type[TemplateParameters]] = Registry(
+    {
+        "resnet18": _CLASSIFIER,
+        "resnet34": _CLASSIFIER,
+        "resnet50": _CLASSIFIER,
+        "resnet101": _CLASSIFIER,
+        "resnet152": _CLASSIFIER,
+        "resnext50_32x4d": _CLASSIFIER,
+        "resnext101_32x8d": _CLASSIFIER,
+        "wideresnet50_2": _CLASSIFIER,
+        "wideresnet101_2": _CLASSIFIER,
+        "vit": "ddstream.templates.vit:VitParameters",
+        "visformer": "ddstream.templates.visformer:VisformerParameters",
+        "yolox": "ddstream.templates.yolox.model:YoloxParameters",
+        "bert": "ddstream.templates.bert:BertParameters",
+        "gpt2": "ddstream.templates.gpt2:Gpt2Parameters",
+    }
+)
+"""`template_params` by the name of their template."""
+
+__all__ = ["PARAMETERS", "TEMPLATES", "Template", "TemplateParameters"]

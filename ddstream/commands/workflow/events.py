@@ -26,7 +26,7 @@ class Events:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = list(listeners)
 
-    def __call__(self, name: str, **payload: Any) -> None:
+    def __call__(self, name: str, /, **payload: Any) -> None:
         """Tell of an event; members that are None are left out."""
         told = {key: value for key, value in payload.items() if value is not None}
         event = {"event": name, "timestamp": now(), **told}

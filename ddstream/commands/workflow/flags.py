@@ -6,7 +6,7 @@ import inspect
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import wraps
 from pathlib import Path
 from types import NoneType, UnionType
@@ -73,7 +73,7 @@ def _flag(name: str, annotation: Any, description: str | None) -> inspect.Parame
     dashed = f"--{name.replace('_', '-')}"
     kind = _kind(annotation)
     names = f"{dashed}/--no-{dashed[2:]}" if kind is bool else dashed
-    panel = "visdom" if name.startswith("visdom") else None
+    panel = "Results as pictures" if name.startswith("visdom_results") else None
     option = typer.Option(names, help=description, rich_help_panel=panel, show_default=False)
     return inspect.Parameter(
         name,
@@ -101,3 +101,11 @@ def _kind(annotation: Any) -> Any:
 
 def _told(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
+
+
+class FormatFlag(StrEnum):
+    """How events are told: all as one array at the end, a line each, or for people."""
+
+    json = "json"
+    jsonl = "jsonl"
+    text = "text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -81,7 +82,7 @@ class NewPoints:
         if last is None:
             last = max((iteration for iteration, _ in self.known.get(name, ())), default=-1)
         for place, value in zip(places, values, strict=True):
-            if place > last and value is not None:
+            if place > last and value is not None and math.isfinite(value):
                 last = place
                 yield Point(name, float(value), place)
         self._last[name] = last

@@ -22,8 +22,17 @@ Devices = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
 Mapped = dict[str, Any]
 
+CONFIDENCE = 0.25
+"""Boxes below it are not shown, unless asked for."""
+
+_VISDOM = "Refused: there is no visdom here; curves and results lie in the run's folder."
+
 ERRORS = {"greater_than": "must be positive", "extra_forbidden": "is no option"}
 """What is said of an error of these kinds, after the option's name."""
+
+
+class Unavailable(ValueError):
+    """An option that is documented and that this version cannot do."""
 
 
 class Options(BaseModel):
@@ -36,7 +45,10 @@ class Options(BaseModel):
     )
     """Options without a flag."""
 
-    weights: Path | None = Field(None, description="Weights to start from: state dict or traced.")
+    weights: Path | None = Field(
+        None,
+        description="Weights to start from: state dict, safetensors or traced; none are needed.",
+    )
     repository: Path | None = Field(None, description="Folder of the model.")
     service_name: str | None = Field(None, description="Name of the service while it runs.")
     nclasses: int | None = Field(None, gt=0, description="Classes; for boxes the object classes.")
@@ -81,6 +93,7 @@ class TrainOptions(Options):
     """Options of a training."""
 
     yaml_only = Options.yaml_only | {"augmentation", "mllib", "class_weights"}
+    """See Options."""
 
     train_data: Path | None = Field(None, description="Training set: a folder or a list file.")
     test_data: Paths = Field((), description="Test sets: folders or list files.")
@@ -101,15 +114,11 @@ class TrainOptions(Options):
     )
     dataset_check: Literal["full", "none"] = Field("full", description="Look at the data first.")
     skip_mask_validation: bool = Field(False, description="Believe the values of masks.")
-    visdom: bool = Field(False, description="Not built in: the training goes on without it.")
-    visdom_server: str = Field("http://localhost", description="See --visdom.")
-    visdom_port: int = Field(8097, gt=0, description="See --visdom.")
-    visdom_base_url: str = Field("/", description="See --visdom.")
-    visdom_offline_ok: bool = Field(True, description="A missing visdom is no error.")
-    visdom_save: bool = Field(False, description="See --visdom.")
-    visdom_results: bool = Field(True, description="See --visdom.")
-    visdom_results_count: int = Field(10, gt=0, description="See --visdom.")
-    visdom_results_seed: int = Field(12345, description="See --visdom.")
+    visdom: bool = Field(False, description=_VISDOM)
+    visdom_save: bool = Field(False, description=_VISDOM)
+    visdom_results: bool = Field(True, description="Draw what it predicts of some test images.")
+    visdom_results_count: int = Field(10, gt=0, description="Images that are drawn.")
+    visdom_results_seed: int = Field(12345, ge=0, description="Seed of their choice.")
     augmentation: Mapped = Field(default_factory=dict, description="How images are varied.")
     mllib: Mapped = Field(default_factory=dict, description="More of the training's `mllib`.")
     class_weights: tuple[float, ...] = Field((), description="Weight of each class in the loss.")
@@ -121,8 +130,8 @@ class TrainOptions(Options):
                 raise ValueError(f"{name.replace('_', '-')} is required")
         if self.repository_override and self.resume:
             raise ValueError("--repository-override cannot be used with --resume")
-        if self.visdom and not self.visdom_offline_ok:
-            raise ValueError("visdom is not built in; remove --no-visdom-offline-ok or --visdom")
+        if self.visdom or self.visdom_save:
+            raise Unavailable(_VISDOM)
         super().check()
         for path in (self.train_data, *self.test_data):
             if path is not None and not path.exists():
@@ -155,7 +164,7 @@ class InferOptions(Options):
     visualize: bool = Field(False, description="Draw each prediction on its image.")
     benchmark: bool = Field(False, description="Measure the time of each batch.")
     warmup: int = Field(0, ge=0, description="Batches before the measuring.")
-    confidence_threshold: float = Field(0.25, ge=0, le=1, description="Boxes above it only.")
+    confidence_threshold: float = Field(CONFIDENCE, ge=0, le=1, description="Boxes above it only.")
     best_bbox: int | None = Field(None, description="Boxes of an image at most.")
 
     def check(self) -> None:
@@ -164,6 +173,8 @@ class InferOptions(Options):
             raise ValueError("at least one image is required")
         if self.repository is None and self.weights is None:
             raise ValueError("repository or weights is required")
+        if self.visualize and self.output is None:
+            raise ValueError("--visualize needs --output")
         super().check()
         if self.repository is not None and not self.repository.is_dir():
             raise FileNotFoundError(f"repository does not exist: {self.repository}")

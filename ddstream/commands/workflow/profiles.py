@@ -13,6 +13,17 @@ Family = Literal["folders", "boxes", "masks", "letters", "series", "tokens", "ta
 """What a data set of a template is: class folders or lists of images, lists of images with boxes,
 with masks or with texts, files of series, of texts, of tables."""
 
+TASKS: Mapping[Family, str] = {
+    "folders": "classification or regression",
+    "boxes": "detection",
+    "masks": "segmentation",
+    "letters": "ctc",
+    "series": "timeserie",
+    "tokens": "classification or language",
+    "tables": "classification, regression or autoencoder",
+}
+"""What the templates of each kind of data can do."""
+
 ELSEWHERE = ("torchvision-detector", "external-pytorch-detector", "vitpose", "sam2")
 """Workflows of the document that need the managed Python worker, which is not on Torch."""
 
@@ -41,7 +52,6 @@ _DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "base_lr": 1e-4,
         "batch_size": 2,
         "input_parameters": {"connector": "image", "rgb": True, "bbox": True, "shuffle": True},
-        "output_parameters": {"measure": ["map-05", "map-50", "map-90"]},
     },
     "masks": {
         "width": 480,
@@ -54,7 +64,6 @@ _DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
             **{"scale": 0.0039, **_IMAGENET},
         },
         "service_mllib": {"segmentation": True},
-        "output_parameters": {"measure": ["meaniou", "acc"]},
     },
     "letters": {
         "width": 128,
@@ -83,11 +92,18 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
-_ANSWERS: Mapping[Family, Mapping[str, Any]] = {
+ANSWERS: Mapping[Family, Mapping[str, Any]] = {
     "boxes": {"bbox": True},
     "letters": {"ctc": True, "blank_label": 0},
 }
 """Output parameters without which an answer has nothing to show."""
+_MEASURES: Mapping[Family, Sequence[str]] = {
+    **dict.fromkeys(("folders", "tokens", "tables"), ("acc", "f1")),
+    "boxes": ("map-05", "map-50", "map-90"),
+    "masks": ("meaniou", "acc"),
+    "letters": ("acc",),
+    "series": ("L1", "smape"),
+}
 _TRAINING = ("base_lr", "augmentation", "iter_size", "mllib")
 
 
@@ -106,18 +122,23 @@ class Profile:
 
     def training(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults of a training whose user said these options."""
-        wanted = dict(self.defaults)
+        wanted = {**self.defaults, "output_parameters": {"measure": self._measures(said)}}
         sides = [side for name in ("width", "height") if isinstance(side := said.get(name), int)]
         if sides and min(sides) < wanted.get("augmentation", {}).get("crop_size", 0):
             # The profile's own crop is for its own size.
             wanted["augmentation"] = {**wanted["augmentation"], "crop_size": 0}
         return wanted
 
+    def _measures(self, said: Mapping[str, Any]) -> list[str]:
+        numbers = bool(said.get("ntargets") and not said.get("nclasses"))
+        numbers = numbers or (said.get("input_parameters") or {}).get("autoencoder") is True
+        return ["eucll"] if numbers else list(_MEASURES[self.family])
+
     def predicting(self) -> dict[str, Any]:
         """The defaults of predictions: what is about training is left out."""
         wanted = {name: value for name, value in self.defaults.items() if name not in _TRAINING}
         wanted["batch_size"] = 1
-        wanted["output_parameters"] = _ANSWERS.get(self.family, {})
+        wanted["output_parameters"] = ANSWERS.get(self.family, {})
         return wanted
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ddstream.api.parameters import merged, present
-from ddstream.commands.workflow.options import InferOptions, Options, TrainOptions
-from ddstream.commands.workflow.profiles import Profile
+from ddstream.commands.workflow.options import CONFIDENCE, InferOptions, Options, TrainOptions
+from ddstream.commands.workflow.profiles import ANSWERS, Profile
 
 Json = dict[str, Any]
 
@@ -67,6 +67,14 @@ def prediction(profile: Profile, options: InferOptions) -> Json:
         output = {"confidence_threshold": options.confidence_threshold, **output}
         if options.best_bbox is not None:
             output["best_bbox"] = options.best_bbox
+    return {"output_parameters": output}
+
+
+def showing(profile: Profile) -> Json:
+    """Arguments of `Service.predict` after the data, to show what was learned."""
+    output: Json = dict(ANSWERS.get(profile.family, {}))
+    if profile.family == "boxes":
+        output["confidence_threshold"] = CONFIDENCE
     return {"output_parameters": output}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class RunFolder:
         """Names this run; a resumed one has another."""
         return str(self._run["run_id"])
 
+    @property
+    def name(self) -> str:
+        """Names this run and those that go on from it."""
+        return str(self._run["run_name"])
+
     def __call__(self, event: Event) -> None:
         """See Listener."""
         name = event["event"]
@@ -66,9 +71,12 @@ class RunFolder:
         self._run["status"] = status
         self._write()
 
-    def taken_back(self, last: int) -> Points:
-        """The points of earlier runs up to iteration `last`; later ones are forgotten."""
-        kept = [line for line in read_lines(self.path / METRICS) if line["iteration"] <= last]
+    def taken_back(self, done: int) -> Points:
+        """The points of earlier runs after `done` iterations; later ones are forgotten."""
+        lines = list(read_lines(self.path / METRICS))
+        # An iteration's own points have its number from 0 on; a test's, how many were done.
+        counted = {line["name"] for line in lines if line["iteration"] == 0}
+        kept = [line for line in lines if line["iteration"] + (line["name"] in counted) <= done]
         self._files.write(METRICS, b"".join(dumps(line) + b"\n" for line in kept))
         return gathered(kept)
 
@@ -85,7 +93,7 @@ class RunFolder:
             "model": self._run["model"],
             "status": status,
             "updated_at": now(),
-            "metrics": {name: _summary(series) for name, series in points.items()},
+            "metrics": summaries(points),
         }
         self._files.write_json(OBSERVED, summary)
         return points
@@ -117,12 +125,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def gathered(lines: Iterator[dict[str, Any]] | list[dict[str, Any]]) -> Points:
+def gathered(lines: Iterable[Mapping[str, Any]]) -> Points:
     """The points of metric events, by measure."""
     points: Points = {}
     for line in lines:
         points.setdefault(line["name"], []).append((line["iteration"], line["value"]))
     return points
+
+
+def summaries(points: Points) -> dict[str, Any]:
+    """Of each measure: how many points, the first, the last, the extremes."""
+    return {name: _summary(series) for name, series in points.items()}
 
 
 def _summary(series: list[tuple[int, float]]) -> dict[str, float]:
