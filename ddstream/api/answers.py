@@ -128,12 +128,24 @@ class InfoAnswer(AnswerObject):
     head: InfoHead
 
 
-class ClassScore(AnswerObject):
-    """One class, or one target value, of a prediction."""
+class Box(AnswerObject):
+    """A rectangle, in pixels of the original image; y goes down."""
 
+    xmin: float = Field(description="Its left side.")
+    ymin: float = Field(description="Its upper side.")
+    xmax: float = Field(description="Its right side.")
+    ymax: float = Field(description="Its lower side.")
+
+
+class ClassScore(AnswerObject):
+    """One class, one object, or one target value, of a prediction."""
+
+    bbox: Box | None = Field(default=None, description="Where the object is.")
     cat: str | None = Field(default=None, description="Name of the class or target.")
     prob: float | None = Field(default=None, description="Probability of the class.")
     val: float | None = Field(default=None, description="Value of the target.")
+    vals: list[float] | None = Field(default=None, description="Features of the object.")
+    logits: list[float] | None = Field(default=None, description="Scores before activation.")
     last: bool | None = Field(default=None, description="True on the last element only.")
 
 
@@ -142,6 +154,7 @@ class Prediction(OpenObject):
 
     uri: str = Field(description="The datum: its path, URL, or place in `data`.")
     classes: list[ClassScore] = Field(description="Classes, most probable first.")
+    rois: list[ClassScore] | None = Field(default=None, description="Objects with features.")
     vector: list[ClassScore] | None = Field(default=None, description="Targets of a regression.")
     vals: list[float] | None = Field(default=None, description="Values of an extracted layer.")
     loss: float | None = Field(default=None, description="Loss; 0 where there is none.")

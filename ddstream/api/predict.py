@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from ddstream.api.envelope import Answer
 from ddstream.api.parameters import ParameterObject, Strings, listed
@@ -89,9 +89,9 @@ class OutputParameters(ParameterObject):
         default=0.45, ge=0, le=1, description="Boxes of a class that overlap more become one."
     )
     top_k: int = Field(default=-1, ge=-1, description="Candidates that a detector looks at.")
-    rois: str = Field(default="", description="Layer whose values each box gets, as its `vals`.")
+    rois: str = Field(default="", description="Layer whose values each box gets, in `rois`.")
     multibox_rois: bool = Field(
-        default=False, description="The `rois` of an image as one list (needs `rois`)."
+        default=False, description="Also the mean of an image's `rois`, as its `vals`."
     )
     ctc: bool = Field(default=False, description="The answer is the text in the image.")
     blank_label: int = Field(default=0, ge=-1, description="Id of ctc's blank; -1: there is none.")
@@ -105,6 +105,12 @@ class OutputParameters(ParameterObject):
     measure_hist: bool = Field(default=False, description="Give the history of the measures.")
     max_hist_points: int = Field(default=10000, ge=1, description="Bound of a history's length.")
     target_repository: str = Field(default="", description="Folder for the best model's files.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> OutputParameters:
+        if self.multibox_rois and not self.rois:
+            raise ValueError("multibox_rois needs rois, the layer of the features")
+        return self
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], where: str, error: type[DDError]) -> Self:

@@ -164,9 +164,12 @@ class TorchCall(TorchParameters):
 
     def told(self, output: OutputParameters) -> TorchCall:
         """The same with what the call wants of a detector (D-16, D-18)."""
-        names = {"nms_threshold": "nms_threshold", "top_k": "top_k", "rois": "with_features"}
-        found = {theirs: getattr(output, ours, None) for ours, theirs in names.items()}
-        settings = {name: value for name, value in found.items() if value is not None}
+        settings = {
+            "nms_threshold": output.nms_threshold,
+            "top_k": output.top_k,
+            "rois": output.rois,
+            "with_logits": output.logits,
+        }
         return self.model_copy(update={"settings": settings})
 
 

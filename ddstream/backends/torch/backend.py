@@ -57,6 +57,8 @@ class TorchBackend:
         self._parameters = TorchParameters.parse(setup.mllib, MLLIB, ParameterError)
         self._unsupervised = setup.service_type == "unsupervised"
         self._purpose = purpose(self._parameters, setup.input)
+        if self._unsupervised and self._purpose == "detection":
+            raise ParameterError("an unsupervised service answers no objects")
         self._objective = OBJECTIVES.load(self._purpose)(self._parameters)
         names = words if self._purpose == "language" else Repository.classes
         self._traits = traits(names(setup.repository), self._parameters)
@@ -84,9 +86,9 @@ class TorchBackend:
             for device in targets:
                 self._prepared.fast(device, dtype)
             self.warnings += model.warnings
+        self.warnings += idle(self._parameters, self._purpose)
         self.call_parameters(setup.mllib)
 
-        self.warnings += idle(self._parameters, self._purpose)
     @staticmethod
     def trainer(setup: Setup) -> Trainable:
         """The training of such a model."""
@@ -126,6 +128,8 @@ class TorchBackend:
         number_type(call)
         if self._prepared is not None:
             check_call(self._prepared.model, call)
+        if self._purpose == "detection" and call.extract_layer in ("last", "final"):
+            raise ParameterError(f"{MLLIB}.extract_layer: a detector has no one last layer")
         return call
 
     def task(self, call: ParameterObject) -> Task:
@@ -179,10 +183,6 @@ def traits(classes: Sequence[str], parameters: TorchParameters) -> Traits:
     return Traits(classes, parameters.nclasses, parameters.multi_label)
 
 
-def check_call(model: Model, call: TorchCall) -> None:
-    """Raises ParameterError for a layer or a method that the model has not."""
-    layers = model.layers
-    if call.extract_layer and call.extract_layer not in layers:
 def words(repository: Repository) -> list[str]:
     """What a model of language tells: the tokens of the repository's vocabulary by their ids.
 
@@ -195,6 +195,14 @@ def words(repository: Repository) -> list[str]:
     return Vocabulary.parse(content, TAB, VOCABULARY).names()
 
 
+def check_call(model: Model, call: TorchCall) -> None:
+    """Raises ParameterError for a layer or a method that the model has not."""
+    layers = model.layers
+    rois = call.settings.get("rois", "")
+    if rois and rois not in (able := getattr(model.module, "roi_layers", ())):
+        known = ", ".join(able) or "none: the template fasterrcnn has some"
+        raise ParameterError(f"parameters.output.rois: unknown layer {rois}; there is: {known}")
+    if call.extract_layer and call.extract_layer not in layers:
         some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
         raise ParameterError(f"unknown extract layer {call.extract_layer}; there is: {some}")
     method = call.forward_method

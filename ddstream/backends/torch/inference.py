@@ -91,7 +91,7 @@ class Pass:
     """What one forward pass needs beside its inputs.
 
     `layer` is "" for the model's results, `method` "" for its `forward`; `settings` are attributes
-    that modules with such have set before.
+    that the module and the objective have set before, where they have such.
     """
 
     objective: Objective
@@ -149,8 +149,9 @@ def _part(
             return {OUTPUT: _values(prepared.whole(device, how.dtype), ready, how)}
         module = prepared.fast(device, how.dtype)
         for name, value in how.settings.items():
-            if hasattr(module, name):
-                setattr(module, name, value)
+            for part in (module, how.objective):
+                if hasattr(part, name):
+                    setattr(part, name, value)
         called = getattr(module, how.method) if how.method else module
         return how.objective.results(called, ready)
 
@@ -160,6 +161,8 @@ def _values(module: nn.Module, inputs: Inputs, how: Pass) -> torch.Tensor:
         module(*inputs)
     if not values:
         raise ParameterError(f"extract layer {how.layer} takes no part in the forward pass")
+    if len(values[-1]) != len(inputs[0]):
+        raise ParameterError(f"extract layer {how.layer} has no values of its own for each sample")
     return values[-1]
 
 

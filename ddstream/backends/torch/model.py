@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.head import Headed, TextVector, beside
-from ddstream.backends.torch.purpose import TEXTS, TRACEABLE
+from ddstream.backends.torch.purpose import DETECTORS, TEXTS, TRACEABLE
 from ddstream.backends.torch.weights import (
     State,
     choose,
@@ -44,17 +44,21 @@ Shapes: TypeAlias = dict[str, torch.Size]
 class Model:
     """A module on the CPU in fp32, and what is known of it.
 
-    `trained` says that all its weights are from a file.
+    `trained` says that all its weights are from a file; `detects` that it finds objects, in images
+    of three channels, whatever its first layer makes of them (contract 5.8).
     """
 
     module: nn.Module
     traced: bool
     trained: bool
     warnings: tuple[str, ...] = ()
+    detects: bool = False
 
     @property
     def channels(self) -> int | None:
         """Channels of the images it takes, by its first convolution; None if there is none."""
+        if self.detects:
+            return 3
         named = self.module.named_parameters()
         weights = (p for name, p in named if p.dim() == 4 and name.endswith("weight"))
         return next((weight.shape[1] for weight in weights), None)
@@ -113,12 +117,14 @@ def load_model(plan: Plan) -> Model:
     if template and not (template in TRACEABLE and path is not None and scripted(path)):
         named = bool(weights or start or plan.pretrained)
         _refuse_traced(path, parameters, repository, explicit=named)
-        return _frozen(_native(plan, path, choice.warnings), parameters)
+        native = _frozen(_native(plan, path, choice.warnings), parameters)
+        return replace(native, detects=template in DETECTORS)
     if path is None or not scripted(path):
         raise ParameterError(
             "Use of libtorch backend needs either: traced net, protofile or native template"
         )
-    return _frozen(_traced(parameters, path, choice.warnings), parameters)
+    traced = _frozen(_traced(parameters, path, choice.warnings), parameters)
+    return replace(traced, detects=template in DETECTORS)
 
 
 def body(module: nn.Module) -> nn.Module:

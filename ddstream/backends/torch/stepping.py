@@ -41,16 +41,14 @@ class Stepping:
         self._device = device
         self._frozen = parameters.freeze_traced
         self.module = model.module.to(device).to(memory_format=torch.channels_last)
-        if hasattr(self.module, "reg_weight"):
-            setattr(self.module, "reg_weight", parameters.net.reg_weight)  # noqa: B010
         self._optimizer = make_solver(self.module.parameters(), parameters.solver)
         self._learning = [p for g in self._optimizer.param_groups for p in g["params"]]
 
     def train(self) -> None:
-        if self._frozen:
-            body(self.module).eval()
         """The next passes are for learning; what is frozen works as in prediction."""
         self.module.train()
+        if self._frozen:
+            body(self.module).eval()
 
     def evaluate(self) -> None:
         """The next passes are for results."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch.nn.utils.rnn import pad_sequence
 
 from ddstream.api.torch import TorchParameters
@@ -14,20 +15,32 @@ from ddstream.backends.torch.objectives.compared import refuse_loss
 from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Tensors
 from ddstream.data import Sample
 from ddstream.errors import InputError, ParameterError
+from ddstream.templates.detection import MOST, Candidates, suppressed
 
 IDS, BOXES, LABELS, SCORES = "ids", "boxes", "labels", "scores"
+GIVEN = (BOXES, LABELS, SCORES, "logits", "features")
+"""What is taken of a detection."""
 TOTAL = "total_loss"
+OVERLAP = "iou_loss"
+YOLOX = (OVERLAP, "l1_loss", "conf_loss", "cls_loss")
+"""Parts of a loss whose sum is made here, so that the first can be weighed (contract 5.6)."""
 PADDING = {SCORES: -1.0}
 """What fills the rows of images that have fewer objects than others of their batch."""
 UNREADABLE = "Could not read output of detection model. Check that mllib.template is set correctly."
 
 
 class Boxes:
-    """Takes a detector's losses as they are; a prediction is its boxes, labels and scores."""
+    """Takes a detector's losses as they are; a prediction is its boxes, labels and scores.
+
+    `nms_threshold` and `top_k` are for traced detectors, which do not know them (D-16).
+    """
 
     def __init__(self, parameters: TorchParameters) -> None:
         refuse_loss(parameters)
         self._nclasses = parameters.nclasses
+        self._weight = parameters.net.reg_weight
+        self.nms_threshold = 0.45
+        self.top_k = -1
 
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """The boxes of all images in a row, their labels, and the image that each is in."""
@@ -35,6 +48,10 @@ class Boxes:
         sizes = [len(labels) for _, labels in found]
         boxes = np.concatenate([boxes.reshape(-1, 4) for boxes, _ in found]).astype(np.float32)
         labels = np.concatenate([labels for _, labels in found]).astype(np.int64)
+        if len(labels) and not 1 <= labels.min() <= labels.max() <= (self._nclasses or np.inf):
+            wrong = labels.max() if labels.min() >= 1 else labels.min()
+            what = f"Dataset contains an invalid class: {wrong} (nclasses={self._nclasses})"
+            raise InputError(what)
         return {
             IDS: torch.from_numpy(np.repeat(np.arange(len(found)), sizes)),
             BOXES: torch.from_numpy(boxes),
@@ -44,18 +61,28 @@ class Boxes:
     def losses(self, model: Model, inputs: Inputs, targets: Tensors) -> Losses:
         """The detector's own losses; those that are scalars are told."""
         (images,) = inputs
-        placed = [targets[name].to(images.device) for name in (IDS, BOXES, LABELS)]
+        # A traced detector may count its classes from 0 in place.
+        placed = [targets[name].to(images.device, copy=True) for name in (IDS, BOXES, LABELS)]
         result = model(images, *placed)
         found = result[0] if isinstance(result, tuple | list) else result
-        if not isinstance(found, Mapping) or TOTAL not in found:
+        if isinstance(result, tuple | list) and len(result) == 4:
+            found = _solved(model, result)
+        if not isinstance(found, Mapping):
             raise ParameterError(UNREADABLE)
         parts = {name: each for name, each in found.items() if each.numel() == 1}
+        if all(name in parts for name in YOLOX):
+            rest = torch.stack([parts[name] for name in YOLOX if name != OVERLAP]).sum()
+            parts[TOTAL] = self._weight * parts[OVERLAP] + rest
+        if TOTAL not in parts:
+            raise ParameterError(UNREADABLE)
         return Losses(parts.pop(TOTAL), parts)
 
     def results(self, model: Model, inputs: Inputs) -> Tensors:
         """Boxes N x K x 4 in pixels of the input, labels and scores N x K, padded with score -1."""
         found = _detections(model(*inputs), len(inputs[0]))
-        names = [name for name in found[0] if all(name in each for each in found)]
+        if not hasattr(model, "nms_threshold"):
+            found = [self._suppressed(each) for each in found]
+        names = [name for name in GIVEN if all(name in each for each in found)]
         return {
             name: pad_sequence(
                 [each[name] for each in found],
@@ -64,6 +91,12 @@ class Boxes:
             )
             for name in names
         }
+
+    def _suppressed(self, found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        boxes, scores, labels = found[BOXES], found[SCORES], found[LABELS]
+        candidates = Candidates(boxes, scores, labels.to(boxes.device), boxes[:0])
+        best = suppressed(candidates, self.nms_threshold, self.top_k)[:MOST]
+        return {name: found[name][best] for name in GIVEN if name in found}
 
 
 def _boxes(sample: Sample) -> tuple[Any, Any]:
@@ -85,3 +118,22 @@ def _detections(result: object, images: int) -> Sequence[Mapping[str, torch.Tens
             found: Sequence[Mapping[str, torch.Tensor]] = each
             return found
     raise ParameterError(UNREADABLE)
+
+
+def _solved(model: Model, result: Sequence[Any]) -> object:
+    """The losses of a traced detector that leaves it to us which output answers for which object.
+
+    It gives one matrix of costs, outputs x objects, for each image of each of its layers, and takes
+    for each a tensor 2 x K: outputs, and the objects that are theirs (contract 5.8, detr).
+    """
+    _, outputs, objects, costs = result
+    loss = getattr(model, "loss", None)
+    if not callable(loss) or not isinstance(costs, tuple | list):
+        raise ParameterError(UNREADABLE)
+    pairs = [
+        torch.from_numpy(np.stack(linear_sum_assignment(each.detach().cpu().numpy()))).to(
+            each.device
+        )
+        for each in costs
+    ]
+    return loss(outputs, objects, pairs)
