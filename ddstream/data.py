@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,8 @@ class Sample:
     `inputs` are in the order of the model's arguments. Images: `image`, uint8 (or uint16/float32
     with `unchanged_data`), H x W x C. Tables, bags of words: `row`, float32 F. Series: `series`,
     float32 T x D. Texts: int64 `ids` L, then `types` and `mask` (bert) or `positions` (gpt2), L.
-    `meta` holds what the answer needs: `size` (height, width of the original), row or stream ids.
+    `meta` holds what the answer needs: of images `size` (height, width of the original) and `shown`
+    (its part in the sample: left, top, right, bottom), row or stream ids.
     """
 
     uri: str
@@ -122,6 +123,46 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack(Sequence[Sample]):
+    """Samples of one batch that lie in arrays already; each is made for who asks for it.
+
+    `targets` have a row a sample: int64 class ids N, or float32 vectors N x T.
+    """
+
+    uris: Sequence[str]
+    inputs: Mapping[str, Array]
+    targets: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        inputs = {name: each[index] for name, each in self.inputs.items()}
+        return Sample(self.uris[index], inputs, self._target(index))
+
+    def _target(self, index: int) -> Target | None:
+        if self.targets is None:
+            return None
+        return int(self.targets[index]) if self.targets.ndim == 1 else self.targets[index]
+
+
+@runtime_checkable
+class Stacked(Protocol):
+    """A data set that reads a batch at once, which is faster than sample after sample."""
+
+    def batch(self, indices: Sequence[int]) -> Stack:
+        """The samples of these numbers, as they are."""
 
 
 class Dataset(Protocol):
@@ -167,13 +208,15 @@ class Progress:
     """What a training tells after an iteration.
 
     `live` are the current values (contract 1.8), `points` what joins the history after this
-    iteration, `measures` the results of each test set, when a test was just made.
+    iteration, `measures` the results of each test set, when a test was just made; `losses` are the
+    parts of the iteration's loss, where it has some.
     """
 
     iteration: int
     live: Mapping[str, Any]
     points: Mapping[str, float]
     measures: Sequence[Mapping[str, Any]] | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Story:
         self.wire = wire
         self.live: Mapping[str, Any] = {}
         self.measures: Sequence[Mapping[str, Any]] = ()
+        self.losses: Mapping[str, float] = {}
         self._points: dict[str, list[float]] = {}
         self._told = 0.0
 
@@ -83,6 +84,7 @@ class Story:
     def add(self, progress: Progress) -> None:
         """Take in an iteration."""
         self.live = progress.live
+        self.losses = progress.losses or self.losses
         for name, value in progress.points.items():
             self._points.setdefault(name, []).append(value)
         if progress.measures is not None:
@@ -104,9 +106,10 @@ class Story:
         )
 
     def final(self) -> Mapping[str, Any]:
-        """`body.measure` of the report: the numbers of the last test, averaged over its sets."""
+        """`body.measure` of the report: the numbers of the last test, averaged over its sets, and the
+        parts of the last loss (contract 4.1)."""
         last = {name: self.live[name] for name in LAST if name in self.live}
-        return {**averaged(self.measures), **last}
+        return {**averaged(self.measures), **self.losses, **last}
 
     def _take(self) -> dict[str, list[float]]:
         points, self._points = self._points, {}

@@ -84,6 +84,7 @@ class Training:
         self._iteration = start
         self._batches = 0
         self._train_loss = 0.0
+        self._losses: Mapping[str, float] = {}
         self._sound = self._complete = True
         self._take_up(state, fresh=fresh)
         self._saved = (start, self._complete)
@@ -158,7 +159,7 @@ class Training:
             self._keep()
             self._best.write(places)
             self._keeper.clean(self._iteration)
-        yield Progress(self._iteration, self._live.values(), points, results)
+        yield Progress(self._iteration, self._live.values(), points, results, self._losses)
 
     def _only_test(self) -> Generator[Progress, None, None]:
         results, points = yield from self._test()
@@ -184,6 +185,7 @@ class Training:
         self._sound = False
         stepped = self._stepping.step(taken)
         self._train_loss = stepped.loss
+        self._losses = stepped.parts
         if not math.isfinite(self._train_loss):
             raise InternalError(
                 f"the loss is {self._train_loss} at iteration {self._iteration + 1}: "
