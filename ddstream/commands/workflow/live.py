@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,11 +20,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ddstream.commands.workflow.curves import CLOCKS
+from ddstream.commands.workflow.curves import grouped
 from ddstream.commands.workflow.events import Event, as_text
 from ddstream.commands.workflow.history import EVERY_ITERATION
 from ddstream.commands.workflow.plots import curve, sparkline
 from ddstream.commands.workflow.run_folder import Points
+from ddstream.logs import configure
 
 _REFRESHED: Final = 4
 """Times a second."""
@@ -66,6 +68,8 @@ class LiveView:
             self._console.print(escape(as_text(event)), highlight=False)
         if name == "run_started":
             self._live.start()
+            # What is logged from now on goes above the view.
+            configure("WARNING", "text", stream=sys.stderr)
 
     def known(self, points: Points) -> None:
         """Begin with the points of earlier runs."""
@@ -75,7 +79,8 @@ class LiveView:
         """Leave the last state on the terminal."""
         if self._live.is_started:
             self._live.refresh()
-        self._live.stop()
+            self._live.stop()
+            configure("INFO", "text")
 
     def _advance(self, event: Event) -> None:
         measure: Mapping[str, Any] = event.get("measure") or {}
@@ -94,7 +99,7 @@ class LiveView:
 
     def _table(self) -> Table:
         grid = Table("measure", "last", "min", "max", "curve", box=None, pad_edge=False)
-        names = [name for name in self._points if name not in CLOCKS]
+        names = [name for plot in grouped(dict(self._points)).values() for name in plot]
         for name in names[:_MEASURES]:
             values = [value for _, value in self._points[name]]
             numbers = (f"{number:.5g}" for number in (values[-1], min(values), max(values)))

@@ -103,7 +103,8 @@ def _print(found: list[Json], *, detailed: bool) -> None:
     console.print()
     grid = Table("parameter", "type", "default", "description", box=None)
     for parameter in (parameter for each in found for parameter in each["parameters"]):
-        grid.add_row(*(Text(str(parameter[name])) for name in _COLUMNS))
+        cells = ("" if parameter[name] is None else str(parameter[name]) for name in _COLUMNS)
+        grid.add_row(*map(Text, cells))
     console.print(grid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,12 +24,16 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def curve(values: Sequence[float], width: int, height: int) -> list[str]:
-    """Values as a line of dots, in rows of `width` characters from above."""
-    levels = _levels(values, width * 2, height * 4)
+    """Values as a line of dots over the whole width, in rows of characters from above."""
+    found = _levels(values, width * 2, height * 4)
+    places = np.linspace(0, len(found) - 1, width * 2)
+    levels = np.interp(places, np.arange(len(found)), found).round().astype(int)
     cells = np.full((height, width), _BLANK)
-    for column, level in enumerate(levels):
-        row = height * 4 - 1 - level
-        cells[row // 4, column // 2] |= _DOTS[row % 4][column % 2]
+    for column, (last, level) in enumerate(pairwise([levels[0], *levels])):
+        # From one dot to the next the line goes up or down without a gap.
+        for each in range(min(last + 1, level), max(last - 1, level) + 1):
+            row = height * 4 - 1 - each
+            cells[row // 4, column // 2] |= _DOTS[row % 4][column % 2]
     return ["".join(map(chr, row)) for row in cells]
 
 
