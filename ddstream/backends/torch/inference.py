@@ -171,8 +171,9 @@ def _tapped(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
     values: list[torch.Tensor] = []
 
     def keep(_: nn.Module, __: tuple[object, ...], output: object) -> None:
-        # The next layer may work in place.
-        values.append(tensor(output).clone())
+        # Of several results, named or not, the first; the next layer may work in place.
+        first = next(iter(output.values())) if isinstance(output, Mapping) else output
+        values.append(tensor(first).clone())
 
     hook = layer.register_forward_hook(keep)
     try:
