@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,12 +13,6 @@ INTERPOLATIONS = ("cubic", "linear", "nearest", "lanczos4", "area")
 
 class ImageInput(ParameterObject):
     """How images become samples (contract 3.2). Sizes are pixels."""
-
-    refused: ClassVar[Mapping[str, Any]] = {
-        "db_width": 0,
-        "db_height": 0,
-        "align": False,
-    }
 
     connector: str = Field(default="image", description="`image`.")
     timeout: int = Field(default=6000, ge=-1, le=36000, description="Seconds to fetch the data.")
@@ -56,6 +49,15 @@ class ImageInput(ParameterObject):
     shuffle: bool = Field(default=False, description="Shuffle the training set before splitting.")
     seed: int = Field(default=-1, description="Seed of the shuffle; -1 is a random one.")
     db: bool = Field(default=False, description="Keep the samples of a training on disk.")
+    db_width: int = Field(default=0, ge=0, description="Width of kept images with boxes; 0: width.")
+    db_height: int = Field(
+        default=0, ge=0, description="Height of kept images with boxes; 0: height."
+    )
+    align: bool = Field(
+        default=False,
+        description="For ctc: keep the aspect at the given height, fill up to one width on the "
+        "right; with a width of -1 that of the widest training image.",
+    )
 
     @field_validator("scale", mode="before")
     @classmethod
@@ -79,7 +81,16 @@ class ImageInput(ParameterObject):
             raise ValueError("std must not be 0")
         if self.unchanged_data and (self.bw or self.histogram_equalization):
             raise ValueError("unchanged_data allows neither bw nor histogram_equalization")
+        self._check_layouts()
         return self
+
+    def _check_layouts(self) -> None:
+        if bool(self.db_width) != bool(self.db_height):
+            raise ValueError("db_width and db_height go together")
+        if self.align and (self.bbox or self.segmentation):
+            raise ValueError("align is for ctc, not for bbox or segmentation")
+        if self.align and (self.height < 0 or self.limited):
+            raise ValueError("align needs a height, and no scale_min or scale_max")
 
     def unknown(self, where: str) -> list[str]:
         """Also warns of options that have no effect beside the others."""
@@ -88,6 +99,8 @@ class ImageInput(ParameterObject):
             warnings.append(f"{where}.interp {self.interp[:40]!r} is unknown, cubic is used")
         if self.aspect_ratio_pad and (self.limited or (self.width < 0) == (self.height < 0)):
             warnings.append(f"{where}.aspect_ratio_pad needs exactly one size of -1")
+        if self.db_width and not (self.db and self.bbox):
+            warnings.append(f"{where}.db_width and db_height act with db and bbox only")
         return warnings
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from ddstream.api.image import ImageInput
 from ddstream.connectors.entries import Entry, Labelled, lines, pair
 from ddstream.connectors.fit import Fit
 from ddstream.connectors.source import Source
@@ -99,6 +100,17 @@ class Boxes:
         return row
 
 
+def refitted(sample: Sample, wanted: ImageInput) -> Sample:
+    """A sample with boxes as `wanted` makes it, of one that was kept in another size."""
+    image, target = sample.inputs["image"], sample.target
+    assert isinstance(target, Mapping)
+    fit = Fit.of(image.shape[0], image.shape[1], wanted)
+    fitted = np.ascontiguousarray(fit.image(image, wanted))
+    fitted = fitted.reshape(*fitted.shape[:2], image.shape[2])
+    shown = visible(fit.boxes(target[BOXES]), target[LABELS], fitted)
+    return replace(sample, inputs={**sample.inputs, "image": fitted}, target=shown)
+
+
 def visible(boxes: Array, labels: Array, image: Array) -> dict[str, Array]:
     """The target of what an image shows of boxes, with their labels."""
     shown, cut = clipped(boxes, *image.shape[:2])
@@ -107,5 +119,5 @@ def visible(boxes: Array, labels: Array, image: Array) -> dict[str, Array]:
 
 def clipped(boxes: Array, height: int, width: int) -> tuple[Array, Array]:
     """Which boxes M x 4 have some area in an image of this size, and all, cut at its edges."""
-    cut = np.clip(boxes, 0, np.tile((width, height), 2))
+    cut = np.clip(boxes, 0, np.array((width, height, width, height), boxes.dtype))
     return (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1]), cut

@@ -12,7 +12,9 @@ import numpy as np
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.image import ImageInput
+from ddstream.connectors.alignment import aligned, alignment_file
 from ddstream.connectors.augment import Variation
+from ddstream.connectors.boxes import refitted
 from ddstream.connectors.entries import Entry, Labelled
 from ddstream.connectors.layout import Layout, layout
 from ddstream.connectors.resize import sizes
@@ -35,6 +37,7 @@ _SHAPING = (
     "interp",
     "scale_min",
     "scale_max",
+    "align",
 )
 """Parameters that the pixels of a sample depend on."""
 
@@ -85,16 +88,17 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     labels = layout(source, mllib)
     if mllib.get("resume") is True:
         labels = labels.known(source.repository.classes())
+    keeping = _keeping(source)
     wish = Wish(
         repository=source.repository,
         data=data,
         roots=source.limits.roots,
-        made_by=_made_by(images, labels),
+        made_by=_made_by(keeping.parameters, labels),
         test_split=images.test_split,
         seed=images.seed,
     )
     if images.db or wish.named:
-        kept = stored(wish, lambda: _streams(_gathered(source, data, labels, variation)))
+        kept = stored(wish, lambda: _streams(_gathered(keeping, data, labels, variation)))
         found = _varied(kept, images, variation)
     else:
         found = _gathered(source, data, labels, variation)
@@ -122,6 +126,7 @@ def _gathered(
     """The images of folders and list files."""
     found = _labelled(source, data[0], labels)
     labels = labels.learned(found)
+    source = aligned(source, found.entries)
     rest = [_labelled(source, path, labels) for path in data[1:]]
     names = [path.name for path in data[1:]]
     train, held_out = _split(found.entries, source.parameters, any(each.entries for each in rest))
@@ -137,8 +142,18 @@ def _gathered(
         ],
         classes=labels.classes,
         dimensions=labels.sized(sizes(source.parameters)),
+        files=alignment_file(source.parameters, source.repository),
         warnings=[text for each in (found, *rest) for text in each.warnings],
     )
+
+
+def _keeping(source: Source) -> Source:
+    """The source of kept samples: with boxes they may have a size of their own (`db_width`)."""
+    images = source.parameters
+    if not (images.bbox and images.db_width):
+        return source
+    plain = dict.fromkeys(("scaled", "scale_min", "scale_max", "crop_width", "crop_height"))
+    return source.changed({**plain, "width": images.db_width, "height": images.db_height})
 
 
 def _made_by(images: ImageInput, labels: Layout) -> dict[str, Any]:
@@ -156,12 +171,16 @@ def _streams(found: Datasets) -> Streams:
 def _varied(kept: Datasets, images: ImageInput, variation: Variation) -> Datasets:
     """Kept images, varied when they are read."""
     normalise = Normalise(images.scale, images.mean, images.std)
+    other_size = images.bbox and images.db_width > 0
 
     def finish(sample: Sample, index: int, rng: np.random.Generator | None) -> Sample:
+        if other_size:
+            sample = refitted(sample, images)
         return replace(variation.varied(sample, index, rng), normalise=normalise)
 
     tests = [Varied(each, finish, variation.crops) for each in kept.tests]
-    return replace(kept, train=Varied(kept.train, finish), tests=tests)
+    dimensions = sizes(images) if other_size else kept.dimensions
+    return replace(kept, train=Varied(kept.train, finish), tests=tests, dimensions=dimensions)
 
 
 def _labelled(source: Source, path: Path, labels: Layout) -> Labelled:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ddstream.api.image import ImageInput
-from ddstream.connectors.resize import padded, resize, resized
+from ddstream.connectors.resize import canvas, resize, resized
 from ddstream.data import Array
 from ddstream.errors import InputError
 
@@ -48,10 +48,11 @@ class Fit:
     def of(cls, height: int, width: int, wanted: ImageInput) -> Self:
         """The way of an image of this size. Raises InputError if a wanted crop does not fit."""
         size = Size(*resized(height, width, wanted))
-        side = padded(wanted)
-        canvas = Size(side, side) if side else size
-        corner = (canvas.height - size.height) // 2, (canvas.width - size.width) // 2
-        return cls(Size(height, width), size, canvas, corner, _centre(canvas, wanted))
+        whole = Size(*canvas(*size, wanted))
+        # Texts begin at the left.
+        left = 0 if wanted.align else (whole.width - size.width) // 2
+        corner = (whole.height - size.height) // 2, left
+        return cls(Size(height, width), size, whole, corner, _centre(whole, wanted))
 
     def image(self, pixels: Array, wanted: ImageInput) -> Array:
         """The pixels H x W or H x W x C on their way; the result may be a view."""
@@ -73,6 +74,16 @@ class Fit:
         top = self.corner[0] - self.window.top
         placed: Array = boxes * np.tile(scale, 2) + np.tile((left, top), 2)
         return placed.astype(np.float32)
+
+    @property
+    def shown(self) -> tuple[float, float, float, float]:
+        """The part of the source that the sample shows: left, top, right, bottom in its pixels,
+        outside of it where the sample is padded."""
+        left, top = self.window.left - self.corner[1], self.window.top - self.corner[0]
+        right, bottom = left + self.window.width, top + self.window.height
+        wide = self.source.width / self.resized.width
+        high = self.source.height / self.resized.height
+        return left * wide, top * high, right * wide, bottom * high
 
     def _padded(self, image: Array) -> Array:
         if self.canvas == self.resized:

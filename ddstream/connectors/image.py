@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from ddstream.api.image import ImageInput
+from ddstream.api.parameters import present
+from ddstream.connectors.alignment import remembered
 from ddstream.connectors.dataset import image_datasets, labelled_images
 from ddstream.connectors.decode import (
     Decoding,
@@ -42,13 +44,21 @@ _NO_PATH = re.compile(r"(file|data):|[^\0]*\0")
 class ImageConnector:
     """Reads images with fixed parameters; pixels stay integers, H x W x C.
 
-    Channels are BGR, RGB with `rgb`, one with `bw` alone. It keeps nothing in the repository.
+    Channels are BGR, RGB with `rgb`, one with `bw` alone. What the training of the repository has
+    learned of their alignment counts, unless `fresh`.
     """
 
     def __init__(
-        self, raw: Mapping[str, Any], repository: Repository, limits: Limits = _UNLIMITED
+        self,
+        raw: Mapping[str, Any],
+        repository: Repository,
+        limits: Limits = _UNLIMITED,
+        *,
+        fresh: bool = False,
     ) -> None:
-        self._parameters = ImageInput.parse(raw, "parameters.input", InputError)
+        self._raw = present(raw)
+        known = self._raw if fresh else remembered(self._raw, repository)
+        self._parameters = ImageInput.parse(known, "parameters.input", InputError)
         self._repository = repository
         self._limits = limits
         self._normalise = Normalise(
@@ -85,7 +95,8 @@ class ImageConnector:
     def read(self, datum: Datum) -> Iterable[Sample]:
         """The sample of one image; of a folder, one of each file below it, in sorted order.
 
-        `meta` has `size`, height and width of the original, and with `keep_orig` `original`, its
+        `meta` has `size`, height and width of the original, `shown`, the part of it that the sample
+        shows (left, top, right, bottom in its pixels), and with `keep_orig` `original`, its
         pixels as a Datum may hold them (H x W, RGB or RGBA).
         """
         content = datum.content
@@ -126,10 +137,18 @@ class ImageConnector:
 
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets, as `ddstream.connectors.dataset` says."""
-        return image_datasets(self._source(), data, augment)
+        resumed = augment.get("resume") is True
+        source = self._source() if resumed else self._changed({})
+        return image_datasets(source, data, augment)
 
     def _source(self) -> Source:
-        return Source(self._parameters, self._repository, self._limits, self.read_file)
+        return Source(
+            self._parameters, self._repository, self._limits, self.read_file, self._changed
+        )
+
+    def _changed(self, over: Mapping[str, Any]) -> Source:
+        raw = {**self._raw, **over}
+        return ImageConnector(raw, self._repository, self._limits, fresh=True)._source()
 
     def _found(self, uri: str, content: str | Path) -> str | Path:
         """The content, or the file or folder of this name below `root_folder`."""
@@ -153,10 +172,12 @@ class ImageConnector:
 
     def _sample(self, pixels: Array, uri: str) -> Sample:
         wanted = self._parameters
-        meta: dict[str, Any] = {"size": pixels.shape[:2]}
+        fit = Fit.of(pixels.shape[0], pixels.shape[1], wanted)
+        meta: dict[str, Any] = {"size": pixels.shape[:2], "shown": fit.shown}
         if wanted.keep_orig:
             meta["original"] = _as_datum(pixels, rgb=wanted.rgb)
-        image = self._fitted(pixels, uri)
+        check_area(*fit.canvas, uri, self._limits.max_pixels)
+        image = fit.image(pixels, wanted)
         if wanted.histogram_equalization:
             image = equalise(image, rgb=wanted.rgb)
         if wanted.bw and wanted.rgb:
@@ -167,12 +188,6 @@ class ImageConnector:
             self._check_channels(image.shape[2])
         inputs = {"image": np.ascontiguousarray(image)}
         return Sample(uri, inputs, normalise=self._normalise, meta=meta)
-
-    def _fitted(self, pixels: Array, uri: str) -> Array:
-        """Resized, padded and cropped."""
-        fit = Fit.of(pixels.shape[0], pixels.shape[1], self._parameters)
-        check_area(*fit.canvas, uri, self._limits.max_pixels)
-        return fit.image(pixels, self._parameters)
 
     def _check_channels(self, channels: int) -> None:
         for name, values in (("mean", self._parameters.mean), ("std", self._parameters.std)):

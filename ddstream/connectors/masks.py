@@ -14,6 +14,7 @@ from ddstream.connectors.decode import check_area, unreadable
 from ddstream.connectors.entries import Entry, Labelled, lines, pair
 from ddstream.connectors.fit import Fit
 from ddstream.connectors.headers import read_header
+from ddstream.connectors.palette import numbers, palette
 from ddstream.connectors.source import Source
 from ddstream.data import Array, Dimensions, Sample, Target
 from ddstream.errors import InputError
@@ -78,7 +79,7 @@ class Masks:
 
 
 def _decoded(content: bytes, uri: str, max_pixels: int) -> Array:
-    """The values of a grey image as they are in its file, H x W."""
+    """The values of a grey image, or the numbers of colours in a palette, as its file has them."""
     header = read_header(content)
     if header is None or not header.complete:
         raise unreadable(uri)
@@ -91,6 +92,8 @@ def _decoded(content: bytes, uri: str, max_pixels: int) -> Array:
         raise unreadable(uri)
     if mask.ndim == 2:
         return mask
+    if (colours := palette(content)) is not None:
+        return numbers(mask[..., :3], colours)
     if (mask[..., :3] != mask[..., :1]).any():
-        raise unreadable(uri, "a mask must be grey")
+        raise unreadable(uri, "a mask must be grey, or have a palette")
     return mask[..., 0]

@@ -21,6 +21,9 @@ _METHODS: Final = {
 
 def resized(height: int, width: int, wanted: ImageInput) -> tuple[int, int]:
     """Height and width that an image of this size is resized to, before padding and cropping."""
+    if wanted.align:
+        natural = max(1, round(width * wanted.height / height))
+        return wanted.height, min(natural, wanted.width) if wanted.width > 0 else natural
     if wanted.limited:
         longer, shorter = max(height, width), min(height, width)
         factor = min(wanted.scale_max / longer, wanted.scale_min / shorter)
@@ -33,18 +36,26 @@ def resized(height: int, width: int, wanted: ImageInput) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def padded(wanted: ImageInput) -> int | None:
-    """The side of the square that images are padded to; None if they are not."""
+def canvas(height: int, width: int, wanted: ImageInput) -> tuple[int, int]:
+    """Height and width that a resized image of this size is filled up to with black."""
+    if wanted.align and wanted.width > 0:
+        return height, wanted.width
+    side = _square(wanted)
+    return (side, side) if side else (height, width)
+
+
+def _square(wanted: ImageInput) -> int:
+    """The side of the square that images are padded to; 0 if they are not."""
     one_is_free = (wanted.width < 0) != (wanted.height < 0)
-    pads = wanted.aspect_ratio_pad and one_is_free and not wanted.limited
-    return max(wanted.width, wanted.height) if pads else None
+    pads = wanted.aspect_ratio_pad and one_is_free and not wanted.limited and not wanted.align
+    return max(wanted.width, wanted.height) if pads else 0
 
 
 def final_size(wanted: ImageInput) -> tuple[int, int] | None:
     """Height and width of every sample; None where they follow the image."""
     if wanted.crop_width and wanted.crop_height:
         return wanted.crop_height, wanted.crop_width
-    side = padded(wanted)
+    side = _square(wanted)
     height, width = (side, side) if side else (wanted.height, wanted.width)
     if wanted.limited or height < 0 or width < 0:
         return None

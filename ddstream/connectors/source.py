@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ddstream.api.image import ImageInput
 from ddstream.connectors.decode import unreadable
@@ -29,6 +29,8 @@ class Source:
     repository: Repository
     limits: Limits
     read: Callable[[str, Path], Sample]
+    changed: Callable[[Mapping[str, Any]], Source]
+    """The source of the same connector with other parameters; None is a parameter's default."""
     _located: dict[str, str] = field(default_factory=dict)
 
     def locate(self, path: str | Path, *beside: Path) -> Path | None:

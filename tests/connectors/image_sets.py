@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ddstream.connectors.image import ImageConnector
 from ddstream.data import Dataset, Datasets
+from ddstream.repository import Repository
 from tests.connectors.pictures import connector, encoded, photo
 
 SIZE = {"width": 16, "height": 16, "rgb": True}
@@ -33,6 +35,14 @@ def listed(file: Path, *lines: str) -> Path:
 def made(*data: Path, mllib: dict[str, Any] | None = None, **raw: Any) -> Datasets:
     """The data sets of a train request."""
     return connector(**SIZE, **raw).datasets(data, mllib or {})
+
+
+def kept(
+    repository: Path, *data: Path, mllib: dict[str, Any] | None = None, **raw: Any
+) -> Datasets:
+    """The data sets of a train request on this repository."""
+    repository.mkdir(exist_ok=True)
+    return ImageConnector({**SIZE, **raw}, Repository(repository)).datasets(data, mllib or {})
 
 
 def names(data: Dataset) -> list[str]:

@@ -8,19 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ddstream.connectors.image import ImageConnector
-from ddstream.data import Dataset, Datasets, Normalise
+from ddstream.data import Dataset, Normalise
 from ddstream.errors import InputError
-from ddstream.repository import Repository
-from tests.connectors.image_sets import SIZE, listed, names, targets
-
-
-def made(
-    repository: Path, *data: Path, mllib: dict[str, Any] | None = None, **raw: Any
-) -> Datasets:
-    """The data sets of a train request on this repository."""
-    repository.mkdir(exist_ok=True)
-    return ImageConnector({**SIZE, **raw}, Repository(repository)).datasets(data, mllib or {})
+from tests.connectors.image_sets import kept, listed, names, targets
 
 
 def pixels(data: Dataset, seed: int | None = None) -> list[Any]:
@@ -30,8 +20,8 @@ def pixels(data: Dataset, seed: int | None = None) -> list[Any]:
 
 
 def test_kept_images_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
-    disk = made(tmp_path / "disk", folder, db=True, test_split=0.25, width=9, height=7)
-    plain = made(tmp_path / "plain", folder, test_split=0.25, width=9, height=7)
+    disk = kept(tmp_path / "disk", folder, db=True, test_split=0.25, width=9, height=7)
+    plain = kept(tmp_path / "plain", folder, test_split=0.25, width=9, height=7)
     assert (tmp_path / "disk" / "train.lmdb").is_file()
     assert (tmp_path / "disk" / "test_0.lmdb").is_file()
     for one, two in ((disk.train, plain.train), (disk.tests[0], plain.tests[0])):
@@ -44,8 +34,8 @@ def test_kept_images_are_those_of_the_files(folder: Path, tmp_path: Path) -> Non
 
 def test_kept_images_are_varied_as_those_of_files(folder: Path, tmp_path: Path) -> None:
     mllib = {"mirror": True, "crop_size": 8, "test_crop_samples": 3, "cutout": 0.5}
-    disk = made(tmp_path / "disk", folder, folder, db=True, mllib=mllib)
-    plain = made(tmp_path / "plain", folder, folder, mllib=mllib)
+    disk = kept(tmp_path / "disk", folder, folder, db=True, mllib=mllib)
+    plain = kept(tmp_path / "plain", folder, folder, mllib=mllib)
     assert len(disk.tests[0]) == 36
     assert all(map(np.array_equal, pixels(disk.tests[0]), pixels(plain.tests[0])))
     for seed in (1, 2):
@@ -54,14 +44,14 @@ def test_kept_images_are_varied_as_those_of_files(folder: Path, tmp_path: Path) 
 
 
 def test_kept_images_are_read_without_their_files(folder: Path, tmp_path: Path) -> None:
-    made(tmp_path / "disk", folder, folder, db=True)
-    again = made(tmp_path / "disk", tmp_path / "gone", db=True, mean=9, scale=0.5)
+    kept(tmp_path / "disk", folder, folder, db=True)
+    again = kept(tmp_path / "disk", tmp_path / "gone", db=True, mean=9, scale=0.5)
     assert len(again.train) == 12
     assert any("`data` was not read" in warning for warning in again.warnings)
     # What is done to pixels later belongs to the request.
     assert again.train.read(0, None).normalise == Normalise(0.5, (9,), ())
     store = tmp_path / "disk" / "train.lmdb"
-    named = made(tmp_path / "other", store, test_split=0.5)
+    named = kept(tmp_path / "other", store, test_split=0.5)
     assert (len(named.train), len(named.tests[0])) == (6, 6)
 
 
@@ -69,24 +59,24 @@ def test_kept_images_are_read_without_their_files(folder: Path, tmp_path: Path) 
 def test_kept_images_of_other_parameters_are_refused(
     folder: Path, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
-    made(tmp_path / "disk", folder, folder, db=True)
+    kept(tmp_path / "disk", folder, folder, db=True)
     (name,) = changed
     with pytest.raises(InputError, match=rf"train\.lmdb was made with {name} "):
-        made(tmp_path / "disk", folder, folder, db=True, **changed)
+        kept(tmp_path / "disk", folder, folder, db=True, **changed)
 
 
 def test_numbers_and_several_labels_are_kept(folder: Path, tmp_path: Path) -> None:
     lines = [f"{folder / 'ant' / '0.png'} 0.5 2", f"{folder / 'bee' / '1.png'} -1 3"]
     file = listed(tmp_path / "list", *lines)
-    sets = made(tmp_path / "a", file, file, db=True, mllib={"ntargets": 2})
+    sets = kept(tmp_path / "a", file, file, db=True, mllib={"ntargets": 2})
     assert [each.tolist() for each in targets(sets.train)] == [[0.5, 2], [-1, 3]]
     lines = [f"{folder / 'ant' / '0.png'} 0 2", f"{folder / 'bee' / '1.png'} 1"]
     file = listed(tmp_path / "several", *lines)
-    sets = made(tmp_path / "b", file, file, db=True, multi_label=True)
+    sets = kept(tmp_path / "b", file, file, db=True, multi_label=True)
     assert [each.tolist() for each in targets(sets.train)] == [[1, 0, 1], [0, 1, 0]]
 
 
 def test_images_that_cannot_be_read_are_left_out(folder: Path, tmp_path: Path) -> None:
     (folder / "bee" / "broken.png").write_bytes(b"no image")
-    sets = made(tmp_path / "disk", folder, folder, db=True)
+    sets = kept(tmp_path / "disk", folder, folder, db=True)
     assert len(sets.train) == 12
