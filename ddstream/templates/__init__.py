@@ -17,10 +17,20 @@ TEMPLATES: Registry[Template] = Registry(
         "wideresnet50_2": f"{_RESNET}:wideresnet50_2",
         "wideresnet101_2": f"{_RESNET}:wideresnet101_2",
         "vit": "ddstream.templates.vit:vit",
+        "mlp": "ddstream.templates.mlp:mlp",
         "visformer": "ddstream.templates.visformer:visformer",
         "yolox": "ddstream.templates.yolox.model:yolox",
+        "fasterrcnn": "ddstream.templates.fasterrcnn:fasterrcnn",
+        "retinanet": "ddstream.templates.retinanet:retinanet",
+        "detr": "ddstream.templates.detr:detr",
         "bert": "ddstream.templates.bert:bert",
         "gpt2": "ddstream.templates.gpt2:gpt2",
+        "nbeats": "ddstream.templates.nbeats:nbeats",
+        "ttransformer": "ddstream.templates.ttransformer:ttransformer",
+        "recurrent": "ddstream.templates.recurrent:recurrent",
+        "crnn": "ddstream.templates.crnn:crnn",
+        "deeplabv3": "ddstream.templates.deeplabv3:deeplabv3",
+        "segformer": "ddstream.templates.segformer:segformer",
     }
 )
 
@@ -38,10 +48,17 @@ PARAMETERS: Registry[type[TemplateParameters]] = Registry(
         "wideresnet50_2": _CLASSIFIER,
         "wideresnet101_2": _CLASSIFIER,
         "vit": "ddstream.templates.vit:VitParameters",
+        "mlp": "ddstream.templates.mlp:MlpParameters",
         "visformer": "ddstream.templates.visformer:VisformerParameters",
         "yolox": "ddstream.templates.yolox.model:YoloxParameters",
         "bert": "ddstream.templates.bert:BertParameters",
         "gpt2": "ddstream.templates.gpt2:Gpt2Parameters",
+        "nbeats": "ddstream.templates.nbeats:NBeatsParameters",
+        "ttransformer": "ddstream.templates.ttransformer_parameters:TTransformerParameters",
+        "recurrent": "ddstream.templates.recurrent:RecurrentParameters",
+        "crnn": "ddstream.templates.crnn:CrnnParameters",
+        "deeplabv3": "ddstream.templates.deeplabv3:DeepLabParameters",
+        "segformer": "ddstream.templates.segformer:SegformerParameters",
     }
 )
 """`template_params` by the name of their template."""
