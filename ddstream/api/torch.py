@@ -163,12 +163,13 @@ class TorchCall(TorchParameters):
     settings: dict[str, Any] = Field(default_factory=dict, description="Filled in, not asked for.")
 
     def told(self, output: OutputParameters) -> TorchCall:
-        """The same with what the call wants of a detector (D-16, D-18)."""
+        """The same with what the call wants of a detector (D-16, D-18) or a segmenter (D-17)."""
         settings = {
             "nms_threshold": output.nms_threshold,
             "top_k": output.top_k,
             "rois": output.rois,
             "with_logits": output.logits,
+            "with_scores": bool(self.extract_layer) or any(c != "best" for c in output.confidences),
         }
         return self.model_copy(update={"settings": settings})
 

@@ -8,8 +8,11 @@ TASKS: Registry[type[Task]] = Registry(
         "classification": "ddstream.tasks.classification:Classification",
         "regression": "ddstream.tasks.regression:Regression",
         "detection": "ddstream.tasks.detection:Detection",
+        "segmentation": "ddstream.tasks.segmentation:Segmentation",
+        "ctc": "ddstream.tasks.ctc:Ctc",
         "language": "ddstream.tasks.language:Language",
         "features": "ddstream.tasks.features:Features",
+        "autoencoder": "ddstream.tasks.autoencoder:Autoencoder",
         "timeserie": "ddstream.tasks.timeserie:TimeSerie",
     }
 )

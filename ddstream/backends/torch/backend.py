@@ -152,11 +152,16 @@ class TorchBackend:
             normalise=batch.normalise,
             layer=model.extractable.get(call.extract_layer, ""),
             method=call.forward_method,
-            settings=call.settings if isinstance(call, TorchCall) else {},
+            settings=self._settings(call),
         )
         if batch.samples[0].meta.get("continues"):
             return one_by_one(self._prepared, batch, how)
         return run(self._prepared, batch.inputs, how)
+
+    def _settings(self, call: TorchParameters) -> Mapping[str, object]:
+        """What the call sets in the model and in its objective."""
+        own = call.settings if isinstance(call, TorchCall) else {}
+        return {**own, "with_scores": True} if self._unsupervised else own
 
     def failure(self, error: Exception) -> Failure:
         """What a failed pass means: its memory, its device or its samples."""

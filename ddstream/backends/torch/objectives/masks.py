@@ -14,20 +14,28 @@ from ddstream.backends.torch.objectives.compared import class_weights, stacked, 
 from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Tensors
 from ddstream.data import OUTPUT, Sample
 from ddstream.errors import ParameterError
+from ddstream.tasks.segmentation import CLASSES, CONFIDENCES
 
 MASK = "mask"
 FOCUS = 2.0
 """Gamma of the focal loss (Lin et al. 2017)."""
 TINY = 1e-7
+BYTE = 256
+"""Classes whose ids a byte holds."""
 
 PixelLoss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Logits N x C x H x W and class ids N x H x W -> a scalar."""
 
 
 class Masks:
-    """Cross-entropy of pixels, a Dice loss, or the focal loss, as `mllib.loss` says."""
+    """Cross-entropy of pixels, a Dice loss, or the focal loss, as `mllib.loss` says.
+
+    A prediction is the most probable class of each pixel and its probability; `with_scores` it has
+    the scores of all classes too, which are many.
+    """
 
     def __init__(self, parameters: TorchParameters) -> None:
+        self.with_scores = False
         self._weights = class_weights(parameters)
         self._loss = self._chosen(parameters.loss)
 
@@ -42,15 +50,16 @@ class Masks:
             raise ParameterError(
                 f"a mask has class {int(wanted.max())}, the model {logits.shape[1]} classes"
             )
-        if logits.shape[2:] != wanted.shape[1:]:
-            # Models that decide at a fraction of the size.
-            size = wanted.shape[1:]
-            logits = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+        logits = _sized(logits, wanted.shape[1:])
         return Losses(self._loss(logits, wanted.to(logits.device, non_blocking=True)))
 
     def results(self, model: Model, inputs: Inputs) -> Tensors:
-        """Logits N x C x h x w."""
-        return {OUTPUT: _logits(model(*inputs))}
+        """Class ids and probabilities N x H x W, and the logits N x C x H x W with scores."""
+        logits = _sized(_logits(model(*inputs)), inputs[0].shape[2:])
+        highest = logits.float().softmax(1).max(1)
+        kind = torch.uint8 if logits.shape[1] <= BYTE else torch.int32
+        scores = {OUTPUT: logits} if self.with_scores else {}
+        return {CLASSES: highest.indices.to(kind), CONFIDENCES: highest.values, **scores}
 
     def _chosen(self, name: str) -> PixelLoss:
         table: Mapping[str, PixelLoss] = {
@@ -130,6 +139,13 @@ class RunningDice:
         self._batches += 1
         self._mean = now if self._mean is None else self._mean + (now - self._mean) / self._batches
         return self._mean
+
+
+def _sized(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Logits H x W, those too of models that decide at a fraction of the size."""
+    if logits.shape[2:] == tuple(size):
+        return logits
+    return functional.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _logits(result: object) -> torch.Tensor:
