@@ -22,7 +22,10 @@ _CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]", re.MULTILINE)
 
 
 class DeepDetect(Face):
-    """An engine in this process. Who calls it is the operator: paths and hosts are not limited."""
+    """An engine in this process. Who calls it is the operator: paths and hosts are not limited.
+
+    Calls release the interpreter's lock, and may come from any thread; none may come from a fork.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__(partial(_engine, settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -32,17 +33,22 @@ class _Running:
 
 
 class LoopThread:
-    """Runs an Api on a daemon thread from its first use until `close`."""
+    """Runs an Api on a daemon thread from its first use until `close`; no fork takes it along."""
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._running: Future[_Running] = Future()
         self._closed = False
 
     def run(self, ask: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
-        """Wait for what `ask` makes of the Api. Raises RuntimeError after `close`."""
+        """Wait for what `ask` makes of the Api. Raises RuntimeError after `close`, and in a process
+        that was forked from the one that made it."""
+        if os.getpid() != self._process:
+            # The thread is not here: nobody would ever answer.
+            raise RuntimeError("it was made before a fork: make another one in this process")
         with self._lock:
             if self._closed:
                 raise RuntimeError("it is closed")
@@ -61,7 +67,9 @@ class LoopThread:
             raise
 
     def close(self) -> None:
-        """Stop the Api and its thread; again does nothing."""
+        """Stop the Api and its thread; again, or after a fork, it does nothing."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None

@@ -13,6 +13,11 @@ Event: TypeAlias = Mapping[str, Any]
 """`event`, `timestamp` (ISO, UTC), then what it tells (contract 8.1)."""
 Format = Literal["json", "jsonl", "text"]
 
+_KNOWN = ("event", "timestamp", "run_id")
+"""What a line for people does not repeat."""
+_LISTED = 5
+"""Elements of a list that such a line has."""
+
 
 class Listener(Protocol):
     """Hears of each event, in order."""
@@ -62,7 +67,9 @@ def now() -> str:
 
 def as_text(event: Event) -> str:
     """An event as a line for people."""
-    rest = {k: v for k, v in event.items() if k not in ("event", "timestamp", "run_id")}
+    rest = {k: v for k, v in event.items() if k not in _KNOWN}
+    if event["event"] == "prediction":
+        rest["prediction"] = {k: v for k, v in rest["prediction"].items() if k != "uri"}
     told = " ".join(f"{name}={_short(value)}" for name, value in rest.items())
     return f"{event['timestamp'][11:19]} {event['event']} {told}".rstrip()
 
@@ -73,6 +80,8 @@ def _short(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        numbers = {k: v for k, v in value.items() if isinstance(v, int | float | str)}
-        return "{" + " ".join(f"{k}={_short(v)}" for k, v in numbers.items()) + "}"
+        return "{" + " ".join(f"{k}={_short(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        more = [f"... {len(value)} in all"] if len(value) > _LISTED else []
+        return "[" + ", ".join([*map(_short, value[:_LISTED]), *more]) + "]"
     return dumps(value).decode()
