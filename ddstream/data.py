@@ -94,9 +94,13 @@ class Sample:
 
     @property
     def group(self) -> Hashable:
-        """Samples of one group can be stacked into one batch."""
+        """Samples of one group can be stacked into one batch.
+
+        Those that go on from each other (`continues`, a number) are groups of their own: they stay
+        in their order, whatever their shapes are.
+        """
         shapes = tuple((name, a.shape, a.dtype.char) for name, a in self.inputs.items())
-        return (shapes, self.normalise)
+        return (shapes, self.normalise, self.meta.get("continues"))
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ CONNECTORS: Registry[ConnectorType] = Registry(
     {
         "csv_ts": "ddstream.connectors.csvts:SeriesConnector",
         "csvts": "ddstream.connectors.csvts:SeriesConnector",
+        "csv": "ddstream.connectors.csv:CsvConnector",
         "image": "ddstream.connectors.image:ImageConnector",
         "txt": "ddstream.connectors.txt:TextConnector",
     },

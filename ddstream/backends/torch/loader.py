@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ddstream.backends.torch.objectives import Objective, Tensors
-from ddstream.data import Array, Batch, Dataset, Normalise, Sample
+from ddstream.data import Array, Batch, Dataset, Normalise, Sample, Stack, Stacked
 from ddstream.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, reading: Reading, objective: Objective) -> None:
         self._dataset = dataset
+        self._stacks = dataset if isinstance(dataset, Stacked) else None
         self._reading = reading
         self._objective = objective
         self._bounds = _bounds(len(dataset), reading)
@@ -121,17 +122,20 @@ class Loader:
         return generator.permutation(len(self._dataset))
 
     def _read(self, job: Job) -> Loaded | None:
-        # A generator a batch, read by one thread: nothing depends on which thread comes first.
-        seed = (self._reading.seed, job.number)
-        generator = np.random.default_rng(seed) if self._reading.training else None
-        read = (self._sample(index, generator) for index in job.indices)
-        samples = [sample for sample in read if sample is not None]
+        samples = self._samples(job) if self._stacks is None else self._stacks.batch(job.indices)
         if not samples:
             return None
         inputs, targets = stacked(samples), self._objective.targets(samples)
         if self._reading.pinned:
             inputs, targets = _pinned(inputs), _pinned(targets)
         return Loaded(job.number, samples, inputs, targets)
+
+    def _samples(self, job: Job) -> Sequence[Sample]:
+        # A generator a batch, read by one thread: nothing depends on which thread comes first.
+        seed = (self._reading.seed, job.number)
+        generator = np.random.default_rng(seed) if self._reading.training else None
+        read = (self._sample(index, generator) for index in job.indices)
+        return [sample for sample in read if sample is not None]
 
     def _sample(self, index: int, generator: np.random.Generator | None) -> Sample | None:
         try:
@@ -151,6 +155,8 @@ def _bounds(length: int, reading: Reading) -> list[tuple[int, int]]:
 
 def stacked(samples: Sequence[Sample]) -> Tensors:
     """The inputs of samples, each with a batch axis. Raises InputError if sizes differ."""
+    if isinstance(samples, Stack):
+        return {name: torch.from_numpy(each) for name, each in samples.inputs.items()}
     for name in samples[0].inputs:
         shapes = {sample.inputs[name].shape for sample in samples}
         if len(shapes) > 1:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from ddstream.api.torch import TorchParameters, TorchTraining
-from ddstream.data import Array, Sample
+from ddstream.data import Array, Sample, Stack
 from ddstream.errors import InputError, ParameterError
 
 Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -77,6 +77,8 @@ def arrays(samples: Sequence[Sample]) -> list[Array]:
 
 def stacked(samples: Sequence[Sample]) -> Array:
     """Targets of one shape, stacked. Raises InputError if they differ."""
+    if isinstance(samples, Stack) and samples.targets is not None:
+        return samples.targets
     try:
         return np.stack(arrays(samples))
     except ValueError as error:

@@ -40,7 +40,7 @@ class Scores:
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """Class ids N, or numbers N x D."""
         found = stacked(samples)
-        whole = all(isinstance(sample.target, int) for sample in samples)
+        whole = found.ndim == 1 and found.dtype.kind == "i"
         return {SCORES: torch.from_numpy(found.astype(np.int64 if whole else np.float32))}
 
     def losses(self, model: Model, inputs: Inputs, targets: Tensors) -> Losses:
