@@ -53,8 +53,11 @@ class Detector:
     of the classes; a model that knows the background as a class has it in front of them."""
     rois: str = ""
     """The layer whose values each detection gets as its `features`."""
-    roi_layers: Sequence[str] = ()
-    """The layers that can give them."""
+
+    @property
+    def roi_layers(self) -> Sequence[str]:
+        """The layers that can give them."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
