@@ -191,6 +191,21 @@ def test_public_weights_are_where_a_service_begins(tmp_path: Path, suffix: str) 
     assert "classifier.weight" in backend.warnings[0]
 
 
+def test_a_model_of_masked_words_becomes_a_classifier(tmp_path: Path, data: Path) -> None:
+    Texts(tmp_path, MASK).train(data)
+    service = Texts(tmp_path, {**CLASSIFIER, "finetuning": True})
+    skipped, *rest = service.load().warnings
+    assert "cls.predictions" in skipped
+    assert not rest
+    assert service.load().mltype == "classification"
+    (tmp_path / "solver-3.pt").unlink()
+    found, _ = service.train(data, solver={"iterations": 4})
+    assert "mcll" not in found
+    assert service.ask("silver")["classes"][0]["cat"] in TEXTS
+    with pytest.raises(ParameterError, match="self_supervised stands in parameters.mllib, not"):
+        service.over(template_params={**TINY, "self_supervised": "mask"}).load()
+
+
 def test_a_text_has_no_more_tokens_than_positions(tmp_path: Path, data: Path) -> None:
     service = Texts(tmp_path, CLASSIFIER, {**TOKENS, "sequence": 20})
     with pytest.raises(

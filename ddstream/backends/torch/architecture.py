@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ddstream.api.torch import TorchParameters
+from ddstream.backends.torch.model import GOALS, template_params
 from ddstream.data import UNSIZED, Dimensions
 from ddstream.repository import Repository
 
@@ -37,7 +38,9 @@ class Architecture:
     @classmethod
     def of(cls, parameters: TorchParameters, dimensions: Dimensions) -> Architecture:
         """That of a training."""
-        return cls(parameters.template, parameters.template_params, dimensions)
+        found = template_params(parameters)
+        sizes = {name: value for name, value in found.items() if name not in GOALS}
+        return cls(parameters.template, sizes, dimensions)
 
     def file(self) -> bytes:
         """The content of `architecture.json`."""
@@ -62,8 +65,11 @@ def kept(
     if found is None or not parameters.template:
         return parameters, sized(parameters, dimensions), []
     warnings = []
-    own, given = dict(found.template_params), dict(parameters.template_params)
-    if given and given != own:
+    own, given = (
+        dict(found.template_params),
+        orjson.loads(orjson.dumps(template_params(parameters))),
+    )
+    if any(own.get(name) != value for name, value in given.items() if name not in GOALS):
         warnings.append("template_params are those of the training that made the weights")
     merged = parameters.model_copy(update={"template_params": own})
     return merged, sized(parameters, found.dimensions), warnings

@@ -42,7 +42,8 @@ class Evaluation:
 
     def _outputs(self, batch: Loaded) -> Outputs:
         # Not around a yield: the mode belongs to the thread, and so to who reads the progress.
-        with torch.inference_mode():
+        # Not inference_mode: what TorchScript has compiled in training keeps values in it.
+        with torch.no_grad():
             return numbers(self.results(batch))
 
 

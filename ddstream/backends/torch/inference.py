@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ddstream.backends.torch.evaluation import numbers
 from ddstream.backends.torch.inputs import arguments
-from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.model import Model, still
 from ddstream.backends.torch.objectives import Inputs, Objective, Tensors
 from ddstream.backends.torch.objectives.boxes import PADDING
 from ddstream.backends.torch.objectives.compared import tensor
@@ -81,7 +81,7 @@ class Prepared:
 def _kept(kept: dict[Place, nn.Module], place: Place, make: Callable[[], nn.Module]) -> nn.Module:
     if place not in kept:
         device, dtype = place
-        module = make().eval().to(device, dtype)
+        module = still(make().eval()).to(device, dtype)
         kept[place] = module.to(memory_format=torch.channels_last)
     return kept[place]
 
@@ -145,13 +145,14 @@ def _part(
                 for name, each in inputs.items()
             }
         ready = arguments(inputs, how.normalise, how.dtype, prepared.model.channels)
-        if how.layer:
-            return {OUTPUT: _values(prepared.whole(device, how.dtype), ready, how)}
-        module = prepared.fast(device, how.dtype)
+        form = prepared.whole if how.layer else prepared.fast
+        module = form(device, how.dtype)
         for name, value in how.settings.items():
             for part in (module, how.objective):
                 if hasattr(part, name):
                     setattr(part, name, value)
+        if how.layer:
+            return {OUTPUT: _values(module, ready, how)}
         called = getattr(module, how.method) if how.method else module
         return how.objective.results(called, ready)
 

@@ -37,6 +37,9 @@ BESIDE: Mapping[str, Sequence[str]] = {
 }
 """Options of templates that stand in `mllib` itself."""
 
+GOALS = ("self_supervised",)
+"""Those of them that say what a model is for; weights are good for more than one goal."""
+
 Shapes: TypeAlias = dict[str, torch.Size]
 
 
@@ -140,8 +143,15 @@ def body(module: nn.Module) -> nn.Module:
 
 def _frozen(model: Model, parameters: TorchParameters) -> Model:
     if parameters.freeze_traced:
-        body(model.module).requires_grad_(False)
+        still(body(model.module))
     return model
+
+
+def still(module: nn.Module) -> nn.Module:
+    """The module, whose weights learn no more."""
+    for each in module.parameters():
+        each.requires_grad_(False)
+    return module
 
 
 def _refuse_traced(
@@ -162,7 +172,7 @@ def _refuse_traced(
 
 
 def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) -> Model:
-    if parameters.template_params:
+    if set(parameters.template_params) - set(BESIDE.get(parameters.template, ())):
         raise ParameterError("template_params need a template that is built, not a traced net")
     compiler = parameters.jit_compiler_params
     torch.jit.set_fusion_strategy(
@@ -191,7 +201,9 @@ def _with_head(
     skipped: list[str] = []
     if trained := (file := beside(path)).is_file():
         state = read_state(file)
-        skipped = fill(head, state, file.name, finetuning=parameters.finetuning)
+        # All of a head is new, or nothing is.
+        fresh = parameters.finetuning and _shapes(state) != _shapes(head.state_dict())
+        skipped = list(state) if fresh else fill(head, state, file.name)
     said = [*warnings, *_skipped(skipped, file)]
     module = Headed(script, TextVector(), head).eval()
     return Model(module, traced=True, trained=trained and not skipped, warnings=tuple(said))
@@ -222,7 +234,13 @@ def _seeded(parameters: TorchParameters) -> Iterator[None]:
 
 
 def template_params(parameters: TorchParameters) -> dict[str, Any]:
-    """`template_params`, and what stands beside them in `mllib` for the template (contract 5.1)."""
+    """`template_params`, and what stands beside them in `mllib` for the template (contract 5.1).
+
+    Raises ParameterError where what the model is for is hidden in them.
+    """
+    for name in GOALS:
+        if name in parameters.template_params:
+            raise ParameterError(f"{name} stands in parameters.mllib, not in its template_params")
     names = BESIDE.get(parameters.template, ())
     given = {name: getattr(parameters, name) for name in names}
     beside = {name: each for name, each in given.items() if name in parameters.model_fields_set}
@@ -237,8 +255,7 @@ def fill(module: nn.Module, state: State, source: str, *, finetuning: bool = Fal
     """
     # Templates know the names that public weights have beside their own.
     state = getattr(module, "translated", dict)(state)
-    own: Shapes = {name: value.shape for name, value in module.state_dict().items()}
-    given: Shapes = {name: value.shape for name, value in state.items()}
+    own, given = _shapes(module.state_dict()), _shapes(state)
     wrong = [name for name in own | given if own.get(name) != given.get(name)]
     # Counters of batches are younger than many public weights, and do nothing at a momentum.
     wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
@@ -247,6 +264,10 @@ def fill(module: nn.Module, state: State, source: str, *, finetuning: bool = Fal
         raise ParameterError(f"weights of {source} do not fit: {_listed(wrong, own, given)}")
     module.load_state_dict(fitting, strict=False)
     return wrong
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> Shapes:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _listed(wrong: Sequence[str], own: Shapes, given: Shapes) -> str:
