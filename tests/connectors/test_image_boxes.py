@@ -8,11 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddstream.data import Array, Dataset, Datum
 from ddstream.errors import InputError, ParameterError
 from tests.connectors.image_sets import kept, listed
-from tests.connectors.pictures import connector, encoded, photo
+from tests.connectors.pictures import connector, encoded, photo, pillow
 
 HEIGHT, WIDTH = 60, 80
 GREEN = (0, 255, 0)
@@ -233,6 +234,21 @@ def test_boxes_are_measured_at_predict(boxed: Path) -> None:
     first, second = made.labelled(Datum("0", boxed), {"nclasses": 2})
     assert first.target["boxes"].tolist() == [[5, 10, 15, 25], [20, 3, 36, 13]]  # type: ignore[index]
     assert len(second.target["boxes"]) == 0  # type: ignore[index]
+
+
+def test_boxes_are_in_pixels_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    # To be turned clockwise before it is shown.
+    exif[0x0112] = 6
+    stored = np.zeros((40, 60, 3), np.uint8)
+    stored[0:10, 0:30] = GREEN
+    (tmp_path / "p.jpg").write_bytes(pillow(stored, "JPEG", quality=100, exif=exif))
+    (tmp_path / "p.txt").write_text("1 30 0 40 30")
+    listing = listed(tmp_path / "list.txt", "p.jpg p.txt")
+    data = connector(width=-1, height=-1, bbox=True).datasets([listing, listing], {})
+    sample = data.train.read(0, None)
+    assert sample.meta["size"] == (60, 40)
+    assert green(sample.inputs["image"], target(data.train)[0][0])[0] > 0.99
 
 
 def test_a_large_photograph_keeps_its_objects_in_place(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ddstream.connectors.image import ImageConnector
+from ddstream.data import Datum
 from ddstream.errors import InputError
-from tests.connectors.image_sets import listed, made, targets
+from ddstream.repository import Repository
+from tests.connectors.image_sets import SIZE, listed, made, targets
 from tests.connectors.pictures import encoded, photo
 
 
@@ -116,3 +119,65 @@ def test_paths_of_a_list_start_at_root_folder_then_here_then_beside_the_list(
 def test_a_file_that_is_no_list_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="could not be read as a list of images"):
         made(folder / "owl" / "0.png", folder)
+
+
+def measured(
+    repository: Path, data: Path, mllib: dict[str, Any] | None = None, **raw: Any
+) -> list[Any]:
+    """The targets of the samples that a predict call with a measure reads."""
+    reader = ImageConnector({**SIZE, **raw}, Repository(repository))
+    return [sample.target for sample in reader.labelled(Datum("0", data), mllib or {})]
+
+
+@pytest.mark.promise("predict.output.measure")
+def test_class_folders_are_measured_by_the_names_of_the_training(
+    folder: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "model"
+    repository.mkdir()
+    assert measured(repository, folder) == [0] * 4 + [1] * 4 + [2] * 4
+    Repository(repository).write_classes(["owl", "yak", "bee", "ant"])
+    assert measured(repository, folder) == [3] * 4 + [2] * 4 + [0] * 4
+    Repository(repository).write_classes(["owl", "bee"])
+    with pytest.raises(InputError, match=r"class ant of .* is not in the training set"):
+        measured(repository, folder)
+
+
+@pytest.mark.promise("predict.output.measure")
+def test_lists_are_measured(folder: Path, tmp_path: Path) -> None:
+    listing = listed(tmp_path / "list.txt", f"{folder}/owl/0.png 2", f"{folder}/ant/1.png 0")
+    assert measured(tmp_path, listing) == [2, 0]
+    (first, second) = measured(tmp_path, listing, {"ntargets": 1})
+    assert (first.tolist(), second.tolist()) == ([2.0], [0.0])
+    (first, second) = measured(tmp_path, listing, {"nclasses": 3}, multi_label=True)
+    assert (first.tolist(), second.tolist()) == ([0, 0, 1], [1, 0, 0])
+    with pytest.raises(InputError, match=r"multi_label needs parameters\.mllib\.nclasses"):
+        measured(tmp_path, listing, multi_label=True)
+    with pytest.raises(InputError, match=r"invalid class: 2"):
+        measured(tmp_path, listing, {"nclasses": 2})
+
+
+@pytest.mark.promise("services.input.image.root_folder")
+def test_what_is_measured_starts_at_root_folder(folder: Path, tmp_path: Path) -> None:
+    reader = ImageConnector({**SIZE, "root_folder": str(tmp_path)}, Repository(tmp_path))
+    (sample, *_) = reader.labelled(Datum("birds", "birds"), {})
+    assert sample.target == 0
+
+
+def test_data_without_labels_are_not_measured(tmp_path: Path) -> None:
+    for content in (photo(), encoded(photo()), "no such list"):
+        reader = ImageConnector(SIZE, Repository(tmp_path))
+        with pytest.raises(InputError, match="5 has no labels: a folder or a list is expected"):
+            reader.labelled(Datum("5", content), {})
+
+
+def test_an_image_of_a_list_that_cannot_be_read_fails_the_call(tmp_path: Path) -> None:
+    listing = listed(tmp_path / "list.txt", "gone.png 1")
+    with pytest.raises(InputError, match=r"Could not read image.*gone\.png"):
+        measured(tmp_path, listing)
+
+
+def test_lists_may_come_from_other_systems(folder: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_bytes(f"\ufeff{folder}/owl/0.png 2\r\n\r\n{folder}/ant/1.png 0".encode())
+    assert targets(made(listing, listing).train) == [2, 0]

@@ -302,11 +302,14 @@ def test_mean_of_unchanged_data_is_checked_against_the_channels_of_the_file() ->
         pixels_of(encoded(grey_photo()), **raw)
 
 
-def test_cuda_is_refused_by_name_where_there_is_none() -> None:
+@pytest.mark.promise("predict.input.image.cuda")
+def test_cuda_resizes_on_a_gpu_or_is_refused_by_name_where_there_is_none() -> None:
     if cv2.cuda.getCudaEnabledDeviceCount():
-        pytest.skip("this OpenCV has CUDA")
-    with pytest.raises(InputError, match=r"parameters\.input\.cuda"):
+        assert pixels_of(encoded(photo()), cuda=True, width=20, height=30).shape == (30, 20, 3)
+        return
+    with pytest.raises(InputError, match=r"parameters\.input\.cuda is not supported") as refused:
         connector(cuda=True)
+    assert refused.value.status()["dd_code"] == 1005
 
 
 def test_the_size_of_the_original_is_told() -> None:
