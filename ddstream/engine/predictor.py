@@ -94,10 +94,11 @@ class Predictor:
         call.nbytes = call.nbytes or sent(call)
         self._flight.enter(work)
         self._services[work] = service
-        if service.one_at_a_time and service.running is not None:
-            service.queue.append(errand)
-            return
-        service.running = work
+        if service.one_at_a_time or work.plan.in_order:
+            if service.running is not None:
+                service.queue.append(errand)
+                return
+            service.running = work
         self._begin(errand)
 
     def flush(self) -> None:

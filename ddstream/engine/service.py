@@ -201,4 +201,5 @@ class Service:
             # Creation's are for trainings: most predictions are of data without labels.
             measures=output.measure if parameters.output.get("measure") else (),
             mllib=mllib,
+            in_order=getattr(connector.parameters, "continuation", False) is True,
         )

@@ -40,6 +40,8 @@ class Plan:
     """What is measured on the call's data, which are labelled then; mostly nothing."""
     mllib: Mapping[str, Any] = field(default_factory=dict)
     """The raw `parameters.mllib`, which says what labels are."""
+    in_order: bool = False
+    """Its calls go on from each other: one after the other, in the order of their arrival."""
 
 
 @dataclass(slots=True, eq=False)

@@ -23,7 +23,7 @@ from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.connectors.vocabulary import TAB, VOCABULARY, Vocabulary
 from ddstream.data import Batch, ModelStats, Outputs
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks import TASKS, Task
 from ddstream.tasks.protocol import Traits
@@ -41,8 +41,13 @@ FIXED = (
     "segmentation",
     "ctc",
     "self_supervised",
+    "layers",
+    "dropout",
+    "residual",
 )
 """What makes the model: a predict call cannot change it."""
+REMEMBERS = "continues"
+"""What a sample's `meta` and a model of memory have: the next pass goes on from the one before."""
 FOLDED = frozenset({"classification", "regression"})
 """Purposes whose models have no settings of their own."""
 
@@ -50,7 +55,7 @@ FOLDED = frozenset({"classification", "regression"})
 class TorchBackend:
     """Runs a model's forward passes. Its model is never trained in place: see `trainer`."""
 
-    connectors = ("image", "csv", "csvts", "txt", "svm")
+    connectors = ("image", "csv", "csv_ts", "csvts", "txt", "svm")
     service_types = ("supervised", "unsupervised")
 
     def __init__(self, setup: Setup) -> None:
@@ -145,6 +150,9 @@ class TorchBackend:
         if self._prepared is None:
             raise ParameterError(f"the model waits for its first training: {self._missing}")
         model = self._prepared.model
+        continues = bool(batch.samples[0].meta.get(REMEMBERS))
+        if continues and not hasattr(model.module, REMEMBERS):
+            raise InputError("parameters.input.continuation: the model remembers nothing")
         how = Pass(
             objective=self._objective,
             devices=devices(call),
@@ -152,9 +160,9 @@ class TorchBackend:
             normalise=batch.normalise,
             layer=model.extractable.get(call.extract_layer, ""),
             method=call.forward_method,
-            settings=self._settings(call),
+            settings={**self._settings(call), REMEMBERS: continues},
         )
-        if batch.samples[0].meta.get("continues"):
+        if continues:
             return one_by_one(self._prepared, batch, how)
         return run(self._prepared, batch.inputs, how)
 

@@ -21,9 +21,15 @@ PRIORITY = (
     "acc",
     "L1_mean_error",
     "eucll",
+    "MASE",
+    "OWA",
+    "MAE",
+    "MSE",
+    "sMAPE",
+    "MAPE",
 )
-"""The first of these measures that a test has decides."""
-SMALLER = frozenset({"L1_mean_error", "eucll"})
+"""The first of these measures that a test has decides; those after `eucll` are an addition."""
+SMALLER = frozenset(PRIORITY[PRIORITY.index("L1_mean_error") :])
 
 
 @dataclass(frozen=True, slots=True)
