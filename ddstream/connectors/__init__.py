@@ -9,6 +9,7 @@ CONNECTORS: Registry[ConnectorType] = Registry(
         "csvts": "ddstream.connectors.csvts:SeriesConnector",
         "csv": "ddstream.connectors.csv:CsvConnector",
         "image": "ddstream.connectors.image:ImageConnector",
+        "svm": "ddstream.connectors.svm:SvmConnector",
         "txt": "ddstream.connectors.txt:TextConnector",
     },
 )
