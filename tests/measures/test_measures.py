@@ -11,7 +11,8 @@ from ddstream.measures import averaged
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".classification", ".regression", ".multilabel", ".ranking", ".request"]
+    "name",
+    ["", ".classification", ".regression", ".multilabel", ".detection", ".ranking", ".request"],
 )
 def test_the_examples_of_the_docstrings_hold(name: str) -> None:
     found = doctest.testmod(import_module(f"ddstream.measures{name}"))
