@@ -135,7 +135,11 @@ def test_the_description_declares_the_keys() -> None:
     assert "security" not in api["paths"]["/livez"]["get"]
 
 
-@pytest.mark.parametrize("entry", ["anna", f"anna:{ANNA}", "anna:", f":{digest_of(ANNA)}", "a b:c"])
+@pytest.mark.parametrize(
+    "entry",
+    ["anna", f"anna:{ANNA}", "anna:", f":{digest_of(ANNA)}", "a b:c"],
+    ids=["no key", "the key itself", "no digest", "no name", "a space"],
+)
 def test_an_entry_that_is_no_digest_is_refused_and_not_repeated(entry: str) -> None:
     with pytest.raises(ValidationError, match="is not name:sha256") as caught:
         Settings(api_keys=(KEYS[0], entry))
