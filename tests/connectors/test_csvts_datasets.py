@@ -110,7 +110,7 @@ def test_an_offset_is_added_to_the_labels(tmp_path: Path) -> None:
     one = made(tmp_path / "m", data, data, label_offset=-1, **LABELS).train.read(0, None)
     assert np.asarray(one.target).ravel().tolist() == [0, 1, 2, 0]
     assert one.inputs["series"][:, 0].tolist() == [0, 1, 2, 3]
-    raw = {"label": ["z", "y"], "label_offset": [10, -1], "timesteps": 2}
+    raw: dict[str, Any] = {"label": ["z", "y"], "label_offset": [10, -1], "timesteps": 2}
     two = made(tmp_path / "m", data, data, **raw).train.read(0, None)
     assert np.asarray(two.target).tolist() == [[10, 0], [11, 1]]
 

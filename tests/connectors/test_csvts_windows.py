@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_forecasts_are_of_all_columns_after_their_inputs(tmp_path: Path) -> None
     assert sizes.follows
 
 
-TABLES = st.lists(
+TABLES: st.SearchStrategy[list[Array]] = st.lists(
     st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 2), min_size=1, max_size=9).map(np.array),
     min_size=1,
     max_size=4,
@@ -177,20 +178,20 @@ def test_znorm_gives_mean_zero_and_variance_one(tmp_path: Path) -> None:
 @pytest.mark.promise("train.input.csvts.min_vals")
 def test_values_that_are_given_scale_instead_of_those_found(tmp_path: Path) -> None:
     train = written(tmp_path / "train", {"a.csv": table(10)})
-    given = {"min_vals": [-10, 0], "max_vals": [10, 1000]}
-    sets = made(tmp_path / "m", train, train, **given, **LABELS)
-    assert sets.learned == {"connector": "csvts", **given}
+    values: dict[str, Any] = {"min_vals": [-10, 0], "max_vals": [10, 1000]}
+    sets = made(tmp_path / "m", train, train, **values, **LABELS)
+    assert sets.learned == {"connector": "csvts", **values}
     assert sets.train.read(0, None).inputs["series"][0, 0] == 0
     (sample,) = read(connector(tmp_path / "m", label="y"), "x,y\n10,0\n")
     assert sample.inputs["series"].tolist() == [[0.5]]
     # What a training has returned is enough for another repository.
-    (sample,) = read(connector(tmp_path / "new", **given, **LABELS), "x,y\n10,0\n")
+    (sample,) = read(connector(tmp_path / "new", **values, **LABELS), "x,y\n10,0\n")
     assert sample.inputs["series"].tolist() == [[0.5]]
     for raw, text in (
         ({"min_vals": [1, 2, 3], "max_vals": [4, 5, 6]}, "min_vals has 3 values for 2 columns"),
         ({"min_vals": [1, 2]}, "min_vals and max_vals must have as many values as each other"),
-        ({**given, "scale_type": "znorm"}, "scale_type znorm contradicts"),
-        ({**given, "mean_vals": [1, 2], "variance_vals": [1, 2]}, "exclude each other"),
+        ({**values, "scale_type": "znorm"}, "scale_type znorm contradicts"),
+        ({**values, "mean_vals": [1, 2], "variance_vals": [1, 2]}, "exclude each other"),
         ({"mean_vals": [1, 2], "variance_vals": [1, -2]}, "a variance is not negative"),
     ):
         with pytest.raises(InputError, match=text):
