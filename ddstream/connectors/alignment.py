@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -40,7 +41,7 @@ def aligned(source: Source, entries: Iterable[Entry]) -> Source:
     images = source.parameters
     if not images.align or images.width != -1:
         return source
-    samples = read_each("align", lambda entry: source.image(entry, again=False), entries)
+    samples = read_each("align", replace(source, remembers=False).image, entries)
     widest = max((sample.inputs["image"].shape[1] for sample in samples), default=0)
     if not widest:
         raise InputError("no image of the training set can be read")

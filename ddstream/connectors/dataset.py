@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ddstream.connectors.alignment import aligned, alignment_file
 from ddstream.connectors.augment import Variation
 from ddstream.connectors.boxes import refitted
 from ddstream.connectors.entries import Entry, Labelled
-from ddstream.connectors.layout import Layout, layout
+from ddstream.connectors.layout import Layout, chosen
 from ddstream.connectors.resize import sizes
 from ddstream.connectors.source import Source
 from ddstream.connectors.store import Wish, stored
@@ -58,20 +59,20 @@ class ImageSet:
 
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` with its target, varied where `rng` is given; crops are made always."""
-        plain = self._labelled(self.entries[index // self.crops], again=True)
+        plain = labelled(self.entries[index // self.crops], self.layout, self.source)
         return self.variation.varied(plain, index, rng)
 
     def stream(self) -> Stream:
         """The images as they are before any variation, with their targets."""
-        return Stream(self.name, read_each(self.name, self._once, self.entries))
+        once = replace(self.source, remembers=False)
+        read = partial(labelled, layout=self.layout, source=once)
+        return Stream(self.name, read_each(self.name, read, self.entries))
 
-    def _once(self, entry: Entry) -> Sample:
-        # Nothing to remember: it will not be asked for again.
-        return self._labelled(entry, again=False)
 
-    def _labelled(self, entry: Entry, *, again: bool) -> Sample:
-        sample = self.source.image(entry, again=again)
-        return replace(sample, target=self.layout.target(entry, sample, self.source))
+def labelled(entry: Entry, layout: Layout, source: Source) -> Sample:
+    """The sample of an entry with its target. Raises InputError with the file."""
+    sample = source.image(entry)
+    return replace(sample, target=layout.target(entry, sample, source))
 
 
 def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any]) -> Datasets:
@@ -85,7 +86,7 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     variation, warnings = Variation.of(Augmentation.of(mllib), images)
     if not data:
         raise InputError("missing data")
-    labels = layout(source, mllib)
+    labels = chosen(source, mllib)
     if mllib.get("resume") is True:
         labels = labels.known(source.repository.classes())
     keeping = _keeping(source)
@@ -98,7 +99,8 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
         seed=images.seed,
     )
     if images.db or wish.named:
-        kept = stored(wish, lambda: _streams(_gathered(keeping, data, labels, variation)))
+        once = replace(keeping, remembers=False)
+        kept = stored(wish, lambda: _streams(_gathered(once, data, labels, variation)))
         found = _varied(kept, images, variation)
     else:
         found = _gathered(source, data, labels, variation)
@@ -111,10 +113,10 @@ def labelled_images(source: Source, path: Path, mllib: Mapping[str, Any]) -> Ite
 
     Raises InputError for what cannot be read.
     """
-    labels = layout(source, mllib).known(source.repository.classes())
-    for entry in labels.found(path, source).entries:
-        sample = source.image(entry, again=False)
-        yield replace(sample, target=labels.target(entry, sample, source))
+    once = replace(source, remembers=False)
+    layout = chosen(once, mllib).known(source.repository.classes())
+    for entry in layout.found(path, once).entries:
+        yield labelled(entry, layout, once)
 
 
 def _gathered(
@@ -124,10 +126,10 @@ def _gathered(
     variation: Variation,
 ) -> Datasets:
     """The images of folders and list files."""
-    found = _labelled(source, data[0], labels)
+    found = _entries(source, data[0], labels)
     labels = labels.learned(found)
     source = aligned(source, found.entries)
-    rest = [_labelled(source, path, labels) for path in data[1:]]
+    rest = [_entries(source, path, labels) for path in data[1:]]
     names = [path.name for path in data[1:]]
     train, held_out = _split(found.entries, source.parameters, any(each.entries for each in rest))
     if held_out:
@@ -183,7 +185,7 @@ def _varied(kept: Datasets, images: ImageInput, variation: Variation) -> Dataset
     return replace(kept, train=Varied(kept.train, finish), tests=tests, dimensions=dimensions)
 
 
-def _labelled(source: Source, path: Path, labels: Layout) -> Labelled:
+def _entries(source: Source, path: Path, labels: Layout) -> Labelled:
     """The labelled images of a folder or a list file."""
     found = source.locate(path)
     if found is None:

@@ -69,10 +69,10 @@ class Fit:
 
     def boxes(self, boxes: Array) -> Array:
         """Boxes M x 4 of the source in pixels of the sample, where they may lie outside."""
-        scale = self.resized.width / self.source.width, self.resized.height / self.source.height
-        left = self.corner[1] - self.window.left
-        top = self.corner[0] - self.window.top
-        placed: Array = boxes * np.tile(scale, 2) + np.tile((left, top), 2)
+        wide = self.resized.width / self.source.width
+        high = self.resized.height / self.source.height
+        left, top = self.corner[1] - self.window.left, self.corner[0] - self.window.top
+        placed: Array = boxes * (wide, high, wide, high) + (left, top, left, top)
         return placed.astype(np.float32)
 
     @property

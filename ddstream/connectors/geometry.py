@@ -20,6 +20,9 @@ _BORDERS: Final = {
 }
 _VISIBLE: Final = 0.75
 """A box is kept if more than this part of the hull of its warped corners is in the image."""
+_TO_CORNERS: Final = np.array([(1, 0, 0.5), (0, 1, 0.5), (0, 0, 1)])
+_TO_CENTRES: Final = np.array([(1, 0, -0.5), (0, 1, -0.5), (0, 0, 1)])
+"""OpenCV counts from the centre of the upper left pixel, boxes from its corner."""
 _HORIZON: Final = 1e-6
 """Corners whose homogeneous coordinate is not above this lie behind the one who looks."""
 
@@ -114,9 +117,7 @@ def reflections(boxes: Array, labels: Array, height: int, width: int) -> tuple[A
 
 def _warped(image: Array, matrix: Array, border: int) -> Array:
     height, width = image.shape[:2]
-    # OpenCV counts from the centre of the upper left pixel, boxes from its corner.
-    half = np.array([(1, 0, 0.5), (0, 1, 0.5), (0, 0, 1)])
-    centred = np.linalg.inv(half) @ matrix @ half
+    centred = _TO_CENTRES @ matrix @ _TO_CORNERS
     done = cv2.warpPerspective(
         image, centred, (width, height), flags=cv2.INTER_NEAREST, borderMode=border
     )

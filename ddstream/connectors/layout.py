@@ -41,7 +41,7 @@ class Layout(Protocol):
         """The sizes of the samples, with what the layout knows of the outputs."""
 
 
-def layout(source: Source, mllib: Mapping[str, Any]) -> Layout:
+def chosen(source: Source, mllib: Mapping[str, Any]) -> Layout:
     """The layout that the flags of a request mean: boxes go before masks, masks before letters.
 
     `mllib` is the raw `parameters.mllib`. Raises ParameterError for counts that are none.

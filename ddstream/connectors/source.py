@@ -31,32 +31,26 @@ class Source:
     read: Callable[[str, Path], Sample]
     changed: Callable[[Mapping[str, Any]], Source]
     """The source of the same connector with other parameters; None is a parameter's default."""
-    _located: dict[str, str] = field(default_factory=dict)
+    remembers: bool = True
+    """Where files lie is kept: their samples will be asked for several times."""
+    _located: dict[tuple[Path, str], str] = field(default_factory=dict)
 
     def locate(self, path: str | Path, *beside: Path) -> Path | None:
         """The file that a path means: below `root_folder`, the working directory, or `beside`."""
         root = self.parameters.root_folder
         return locate(path, [*filter(None, [root]), ".", *beside], self.limits.roots)
 
-    def image(self, entry: Entry, *, again: bool) -> Sample:
-        """The sample of an entry's image; `again` if it will be asked for several times.
-
-        Raises InputError with its path.
-        """
-        # Found once: looking for a small file takes longer than decoding it.
-        if (known := self._located.get(entry.path)) is None:
-            path = self.locate(entry.path, entry.beside)
-            if path is None:
-                raise unreadable(entry.path)
-            known = entry.path if str(path) == entry.path else str(path)
-            if again:
-                self._located[entry.path] = known
-        return self.read(entry.path, Path(known))
+    def image(self, entry: Entry) -> Sample:
+        """The sample of an entry's image. Raises InputError with its path."""
+        path = self._found(entry.path, entry.beside)
+        if path is None:
+            raise unreadable(entry.path)
+        return self.read(entry.path, path)
 
     def content(self, entry: Entry, what: str) -> bytes:
         """The bytes of the file that an entry's text names. Raises InputError with `what` it is."""
         refusal = InputError(f"Could not open {what} file: {entry.text[:200]}")
-        path = self.locate(entry.text, entry.beside)
+        path = self._found(entry.text, entry.beside)
         if path is None:
             raise refusal
         try:
@@ -65,3 +59,14 @@ class Source:
             raise refusal.graded(severity(error)) from error
         except (NotAFile, OutsideRoots, TooLong) as error:
             raise refusal from error
+
+    def _found(self, path: str, beside: Path) -> Path | None:
+        # Found once: looking for a small file takes longer than decoding it.
+        if (known := self._located.get((beside, path))) is None:
+            found = self.locate(path, beside)
+            if found is None:
+                return None
+            known = path if str(found) == path else str(found)
+            if self.remembers:
+                self._located[beside, path] = known
+        return Path(known)

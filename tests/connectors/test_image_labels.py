@@ -116,6 +116,17 @@ def test_paths_of_a_list_start_at_root_folder_then_here_then_beside_the_list(
     assert shade() == 2
 
 
+def test_equal_names_beside_different_lists_are_different_images(tmp_path: Path) -> None:
+    lists = []
+    for number, name in enumerate(("train", "test")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(encoded(np.full((16, 16, 3), number, np.uint8)))
+        lists.append(listed(tmp_path / name / "list.txt", "x.png 0"))
+    data = made(*lists)
+    shades = [each.read(0, None).inputs["image"].max() for each in (data.train, *data.tests)]
+    assert shades == [0, 1]
+
+
 def test_a_file_that_is_no_list_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="could not be read as a list of images"):
         made(folder / "owl" / "0.png", folder)
