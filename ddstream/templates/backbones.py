@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 from torchvision.models.detection.backbone_utils import mobilenet_backbone, resnet_fpn_backbone
 
+from ddstream.api.parameters import Integers
 from ddstream.errors import ParameterError
 from ddstream.templates.detection import DetectorParameters
 
@@ -28,7 +29,7 @@ class BackboneParameters(DetectorParameters):
     trainable_layers: int = Field(
         default=ALL, ge=0, le=ALL, description="Layers of the backbone that learn, from its end."
     )
-    anchor_sizes: tuple[int, ...] = Field(
+    anchor_sizes: Integers = Field(
         default=(), description="Pixels of the anchors' sides, small ones first; 32 to 512."
     )
 

@@ -168,8 +168,8 @@ def test_boxes_come_back_to_where_they_were(
 def test_a_test_set_is_scored_by_its_boxes() -> None:
     task = TASKS.load("detection")(Traits(CLASSES, 3))
     tally = task.tally(["map", "map-90"])
-    target: dict[str, Array] = {name: OUTPUTS[name][0] for name in ("boxes", "labels")}
-    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+    target = {name: np.asarray(OUTPUTS[name][0]) for name in ("boxes", "labels")}
+    nothing: dict[str, Array] = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)}
     samples = [Sample("a", {}, target), Sample("b", {}, nothing)]
     for sample, row in zip(samples, task.activate(OUTPUTS), strict=True):
         tally.add([row], [sample])
