@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["averaged"]
+__all__ = ["PER_CLASS", "averaged"]
+
+PER_CLASS = ("cmdiag", "clacc", "cliou")
+"""Lists with a value for each class, which a history keeps class by class (contract 4.1); their
+result has the classes' names as `labels`."""
 
 
 def averaged(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -215,8 +215,6 @@ MEASURES: Mapping[str, Measure] = {
     "raw": lambda tested, _: {"raw": raw(tested)},
 }
 LOOSE = ("acc",)
-PER_CLASS = ("cmdiag",)
-"""Lists with a value for each class, which a history keeps class by class (contract 4.1)."""
 
 
 def knows(request: str) -> bool:

@@ -9,8 +9,7 @@ from typing import Any
 
 from ddstream.api.torch import Solver
 from ddstream.backends.torch.stepping import Stepped
-from ddstream.measures import averaged
-from ddstream.measures.classification import PER_CLASS
+from ddstream.measures import PER_CLASS, averaged
 
 COUNTERS = ("iteration", "train_loss")
 """Members of a test's results that are no measures."""
