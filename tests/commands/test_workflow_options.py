@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_flags_of_several_values_stand_before_what_follows() -> None:
     ],
 )
 def test_wrong_options_are_refused_in_words(data: Path, flags: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match="required|positive|gpu|--|is") as refused:
+    with pytest.raises(ValueError, match=re.escape(text)) as refused:
         training(said(data, **flags))
     assert str(refused.value) == text
 
@@ -159,7 +160,7 @@ def test_wrong_options_of_predictions_are_refused(flags: dict[str, Any], text: s
 
 
 def test_what_is_there_is_listed_for_an_unknown_template(data: Path) -> None:
-    with pytest.raises(ValueError, match="there is no template yolo;.*resnet18.*yolox"):
+    with pytest.raises(ValueError, match=r"there is no template yolo;.*resnet18.*yolox"):
         training(said(data, "yolo"))
     with pytest.raises(ValueError, match="vitpose is not available on Torch"):
         training(said(data, "vitpose"))

@@ -22,7 +22,7 @@ _LISTED = 5
 class Listener(Protocol):
     """Hears of each event, in order."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event, /) -> None: ...
 
 
 class Events:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ddstream.commands.workflow.run_folder import Points
 
 EVERY_ITERATION = "train_loss"
-"""A series with a point each iteration; others of its length do too, shorter ones are tests'."""
+"""A series with a point each iteration; others of its length do too, unless they are tests'."""
 _TEST = "_test"
+_OF_A_SET = re.compile(rf"{_TEST}\d+")
 
 
 class Point(NamedTuple):
@@ -67,7 +69,7 @@ class NewPoints:
     def _places(self, name: str, series: Mapping[str, Sequence[Any]], step: int) -> list[int]:
         """The iterations of a series' points."""
         count = len(series[name])
-        if count == len(series.get(EVERY_ITERATION, ())):
+        if count == len(series.get(EVERY_ITERATION, ())) and not _tested(name, series):
             return [index * step for index in range(count)]
         parallel = series.get(f"iteration{_suffix(name)}") or series.get("iteration") or ()
         if len(parallel) == count:
@@ -92,6 +94,13 @@ class NewPoints:
         for name, value in measure.items():
             if isinstance(value, float) and name != "iteration":
                 yield from self._new(name, [value], [iteration])
+
+
+def _tested(name: str, series: Iterable[str]) -> bool:
+    """Whether a test measures it: each test set has a series of its own beside the mean."""
+    return bool(_OF_A_SET.search(name)) or any(
+        _OF_A_SET.sub("", other) == name for other in series if other != name
+    )
 
 
 def _suffix(name: str) -> str:

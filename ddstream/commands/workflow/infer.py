@@ -126,8 +126,8 @@ class Inference:
 def model(options: InferOptions) -> Iterator[tuple[Path, str]]:
     """The repository to load, and the weights in it that were named.
 
-    Weights that lie elsewhere get a repository for the time being; of theirs it has the files that
-    describe the model: a prediction leaves a repository as it was.
+    Named weights get a repository for the time being: they go before those of the model's own,
+    from which it has the files that describe the model.
     """
     repository, weights = options.repository, options.weights
     if repository is not None and weights is None:
@@ -142,5 +142,9 @@ def model(options: InferOptions) -> Iterator[tuple[Path, str]]:
             if file.is_file() and file not in heavy:
                 shutil.copyfile(file, copy / file.name)
         (copy / weights.name).unlink(missing_ok=True)
-        (copy / weights.name).symlink_to(weights.resolve())
+        try:
+            (copy / weights.name).hardlink_to(weights.resolve())
+        except OSError:
+            # Another file system.
+            shutil.copyfile(weights, copy / weights.name)
         yield copy, weights.name
