@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.parameters import Integers, Numbers, ParameterObject, Strings
 from ddstream.api.predict import OutputParameters
+from ddstream.api.solver import Solver
 
 Datatype = Literal["fp32", "fp16", "bf16", "fp64"]
-
-
-class Solver(ParameterObject):
-    """`mllib.solver`: how the weights are changed, and for how long."""
-
-    refused: ClassVar[Mapping[str, Any]] = {"swa": False, "sam": False, "lookahead": False}
-
-    iterations: int = Field(ge=1, description="Iterations in all, a resumed part included.")
-    test_interval: int = Field(default=0, description="Iterations between tests; 0: at the end.")
-    snapshot: int = Field(
-        default=0, ge=0, description="Iterations between checkpoints that stay; 0: none."
-    )
-    snapshot_interval: float = Field(
-        default=300.0,
-        ge=0,
-        description="Seconds after which a checkpoint is due, kept until the next; 0: never.",
-    )
-    base_lr: float = Field(default=1e-4, gt=0, description="Learning rate.")
-    solver_type: str = Field(
-        default="SGD", description="SGD, ADAM, ADAMW, RADAM, RMSPROP, ADAGRAD."
-    )
-    iter_size: int = Field(default=1, description="Batches whose gradients make one step.")
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the first moment.")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="Decay of the second moment.")
-    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty; decoupled in ADAMW.")
-    momentum: float = Field(default=0.0, ge=0, lt=1, description="Momentum of SGD.")
-    clip: bool = Field(default=False, description="Clip gradients.")
-    clip_value: float = Field(default=0.0, ge=0, description="Bound of each gradient; 0: none.")
-    clip_norm: float = Field(default=0.0, ge=0, description="Bound of the norm; 0: none.")
-
-    @model_validator(mode="after")
-    def _possible(self) -> Solver:
-        # `parse` looks at the refused names of the outermost object only.
-        for name, neutral in self.refused.items():
-            if (self.model_extra or {}).get(name, neutral) != neutral:
-                raise ValueError(f"{name} is not supported")
-        return self
-
-    @property
-    def batches(self) -> int:
-        """Batches of one iteration."""
-        return max(1, self.iter_size)
-
-    @property
-    def clips(self) -> bool:
-        """Gradients are clipped: asked for, or a bound is given and nothing speaks against it."""
-        bounded = self.clip_value > 0 or self.clip_norm > 0
-        return self.clip or (bounded and "clip" not in self.model_fields_set)
-
-    @property
-    def decay(self) -> float:
-        """The weight decay; ADAMW has one by default (contract 5.4)."""
-        given = "weight_decay" in self.model_fields_set
-        return self.weight_decay if given or self.solver_type != "ADAMW" else 0.01
 
 
 class Net(ParameterObject):

@@ -256,21 +256,31 @@ def attempt(folder: Path, epoch: int, left: int = 10**9) -> Mortal:
 BROKEN = solver(8, test_interval=4, snapshot=3, base_lr=0.02)
 
 
+FOLLOWED = solver(8, test_interval=4, snapshot=3, lookahead=True, swa=True, swa_start=3)
+
+
+@pytest.mark.parametrize(
+    ("broken", "deaths_at"), [(BROKEN, range(28)), (FOLLOWED, range(3, 28, 6))]
+)
 def test_a_death_at_any_change_of_the_disk_is_survived(
-    repository: Repository, traced: Path, tmp_path: Path
+    repository: Repository,
+    traced: Path,
+    tmp_path: Path,
+    broken: dict[str, Any],
+    deaths_at: range,
 ) -> None:
-    whole = trained(repository, BROKEN, measures=["acc"])
+    whole = trained(repository, broken, measures=["acc"])
     expected = weights(repository.path / "checkpoint-8.pt")
     deaths = 0
-    for left in range(28):
+    for left in deaths_at:
         folder = Repository.open(tmp_path / str(left), create=True)
         folder.write("tiny.pt", traced.read_bytes())
         try:
-            trained(attempt(folder.path, 0, left), BROKEN, measures=["acc"])
+            trained(attempt(folder.path, 0, left), broken, measures=["acc"])
         except Killed:
             deaths += 1
-        trainer = trainer_of(attempt(folder.path, 1), BROKEN)
-        told = list(trainer.fit(digits(), merged(RAW, BROKEN), ["acc"]))
+        trainer = trainer_of(attempt(folder.path, 1), broken)
+        told = list(trainer.fit(digits(), merged(RAW, broken), ["acc"]))
         history = {name: list(values) for name, values in trainer.history.items()}
         for each in told:
             for name, value in each.points.items():
@@ -282,7 +292,7 @@ def test_a_death_at_any_change_of_the_disk_is_survived(
         found = weights(folder.path / "checkpoint-8.pt")
         assert all(torch.equal(value, expected[name]) for name, value in found.items())
         assert names(folder) == names(repository) | {FENCE}, left
-    assert 15 < deaths < 28
+    assert len(deaths_at) / 2 < deaths < 28
 
 
 def test_a_training_that_is_stopped_within_a_test_makes_that_test_when_it_goes_on(

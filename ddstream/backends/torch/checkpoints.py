@@ -37,6 +37,8 @@ class SolverState:
     """The training that wrote it, through all its attempts; empty outside of a job."""
     solver_type: str
     optimizer: Mapping[str, Any]
+    followers: Mapping[str, Any]
+    """Of slow weights, their average (the checkpoint's own weights are that, then), a scaler."""
     model: Mapping[str, Any]
     batches: int
     per_epoch: int

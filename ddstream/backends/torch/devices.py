@@ -36,3 +36,14 @@ def number_type(parameters: TorchParameters) -> torch.dtype:
     if parameters.datatype == "fp16" and not parameters.gpu:
         raise ParameterError("fp16 inference can be done only on GPU")
     return DTYPES[parameters.datatype]
+
+
+def half(parameters: TorchParameters, device: torch.device) -> torch.dtype | None:
+    """The type of mixed precision that a training computes in; None for fp32 throughout.
+
+    Raises ParameterError for fp16 on a CPU.
+    """
+    dtype = number_type(parameters)
+    if dtype is torch.float16 and device.type == "cpu":
+        raise ParameterError("fp16 training can be done only on GPU")
+    return dtype if dtype in (torch.float16, torch.bfloat16) else None

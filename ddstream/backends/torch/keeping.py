@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from ddstream.api.torch import Solver
+from ddstream.api.solver import Solver
 from ddstream.backends.torch.best import BestModels
 from ddstream.backends.torch.checkpoints import SolverState, remove_checkpoint, write_checkpoint
 from ddstream.repository import Repository

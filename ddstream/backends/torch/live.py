@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddstream.api.torch import Solver
+from ddstream.api.solver import Solver
 from ddstream.backends.torch.stepping import Stepped
 from ddstream.measures import PER_CLASS, averaged
 

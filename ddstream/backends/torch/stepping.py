@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ddstream.api.torch import TorchTraining
+from ddstream.backends.torch.devices import half
+from ddstream.backends.torch.following import Average, Lookahead
 from ddstream.backends.torch.inputs import arguments
 from ddstream.backends.torch.loader import Loaded
 from ddstream.backends.torch.model import Model, body
 from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Tensors
+from ddstream.backends.torch.schedule import rate
+from ddstream.backends.torch.sharpness import uphill
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
 
 
@@ -26,7 +31,7 @@ class Stepped:
 
 
 class Stepping:
-    """Holds a model on its device, and the solver that changes its weights."""
+    """Holds a model on its device, the solver that changes its weights, and what follows these."""
 
     def __init__(
         self,
@@ -37,54 +42,103 @@ class Stepping:
     ) -> None:
         self._model = model
         self._objective = objective
-        self._solver = parameters.solver
+        self._solver = solver = parameters.solver
         self._device = device
         self._frozen = parameters.freeze_traced
         self.module = model.module.to(device).to(memory_format=torch.channels_last)
-        self._optimizer = make_solver(self.module.parameters(), parameters.solver)
+        self._optimizer = make_solver(self.module.parameters(), solver)
         self._learning = [p for g in self._optimizer.param_groups for p in g["params"]]
+        self._slow = Lookahead(self._learning, solver) if solver.looks_ahead else None
+        self._average = Average(self.module, solver) if solver.swa else None
+        self._half = half(parameters, device)
+        self._scaler = torch.GradScaler(device.type, enabled=self._half is torch.float16)
+        self._shown = ExitStack()
 
     def train(self) -> None:
         """The next passes are for learning; what is frozen works as in prediction."""
+        self._shown.close()
         self.module.train()
         if self._frozen:
             body(self.module).eval()
 
     def evaluate(self) -> None:
-        """The next passes are for results."""
+        """The next passes are for results, of the weights that are kept."""
+        self._shown.enter_context(self.result())
         self.module.eval()
 
+    @contextmanager
+    def result(self) -> Iterator[None]:
+        """Within, the module has the weights that are tested and kept: their average, if any."""
+        if self._average is None:
+            yield
+        else:
+            with self._average.shown():
+                yield
+
     def state(self) -> dict[str, Any]:
-        """The solver's state, for a checkpoint."""
+        """The solver's state, for a checkpoint; to be taken within `result`."""
         return self._optimizer.state_dict()
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with a kept state; the request's options stay."""
-        resumed(self._optimizer, state)
+    def followers(self) -> dict[str, Any]:
+        """The state of all that goes along with the solver; to be taken within `result`."""
+        return {
+            "slow": self._slow.state() if self._slow else [],
+            "average": self._average.state() if self._average else {},
+            "scaler": self._scaler.state_dict(),
+        }
 
-    def step(self, batches: Sequence[Loaded]) -> Stepped:
-        """One change of the weights, by the mean gradient of the batches."""
+    def resume(self, state: Mapping[str, Any], followers: Mapping[str, Any]) -> None:
+        """Go on with kept states; the request's options stay."""
+        resumed(self._optimizer, state)
+        if self._average:
+            self._average.resume(followers["average"])
+        if self._slow:
+            self._slow.resume(followers["slow"])
+        if followers["scaler"]:
+            self._scaler.load_state_dict(dict(followers["scaler"]))
+
+    def step(self, batches: Sequence[Loaded], iteration: int) -> Stepped:
+        """One change of the weights, by the mean gradient of the batches; the first iteration is 0."""
+        learning_rate = rate(self._solver, iteration)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
         self._optimizer.zero_grad(set_to_none=True)
         losses = [self._backward(batch, len(batches)) for batch in batches]
-        clip(self._learning, self._solver)
-        rate = float(self._optimizer.param_groups[0]["lr"])
-        self._optimizer.step()
+        if self._solver.sam:
+            with uphill(self.module, self._learning, self._solver.sam_rho):
+                for batch in batches:
+                    self._backward(batch, len(batches))
+        self._change(iteration)
         # The one wait for the device in an iteration, after all its work was handed over.
         names = list(losses[0].parts)
         rows = [[each.total, *(each.parts[name] for name in names)] for each in losses]
         total, *parts = _summed(rows)
-        return Stepped(total, rate, dict(zip(names, parts, strict=True)))
+        return Stepped(total, learning_rate, dict(zip(names, parts, strict=True)))
 
     def results(self, batch: Loaded) -> Tensors:
         """What the model makes of a batch, for a test."""
-        return self._objective.results(self.module, self._inputs(batch))
+        with self._arithmetic():
+            return self._objective.results(self.module, self._inputs(batch))
+
+    def _change(self, iteration: int) -> None:
+        self._scaler.unscale_(self._optimizer)
+        clip(self._learning, self._solver)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        for follower in (self._slow, self._average):
+            if follower is not None:
+                follower.follow(iteration)
 
     def _backward(self, batch: Loaded, share: int) -> Losses:
-        losses = self._objective.losses(self.module, self._inputs(batch), batch.targets)
+        with self._arithmetic():
+            losses = self._objective.losses(self.module, self._inputs(batch), batch.targets)
         total = losses.total / share
-        total.backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         parts = {name: each.detach() / share for name, each in losses.parts.items()}
         return Losses(total.detach(), parts)
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self._device.type, self._half, enabled=self._half is not None)
 
     def _inputs(self, batch: Loaded) -> Inputs:
         placed = {

@@ -127,7 +127,7 @@ class Training:
 
     def _restore(self, state: SolverState, *, fresh: bool) -> None:
         if not fresh:
-            self._stepping.resume(state.optimizer)
+            self._stepping.resume(state.optimizer, state.followers)
         same = state.per_epoch == self._loader.per_epoch
         epochs = -(-state.batches // state.per_epoch)
         # Other batches than before: go on with a new epoch.
@@ -183,7 +183,7 @@ class Training:
         taken = [next(batches) for _ in range(self._solver.batches)]
         self._batches = taken[-1].number + 1
         self._sound = False
-        stepped = self._stepping.step(taken)
+        stepped = self._stepping.step(taken, self._iteration)
         self._train_loss = stepped.loss
         self._losses = stepped.parts
         if not math.isfinite(self._train_loss):
@@ -231,10 +231,16 @@ class Training:
         now = (self._iteration, self._complete)
         if self._saved == now:
             return
+        with self._stepping.result():
+            self._write()
+        self._saved = now
+
+    def _write(self) -> None:
         state = SolverState(
             run=self._course.repository.run,
             solver_type=self._solver.solver_type,
             optimizer=self._stepping.state(),
+            followers=self._stepping.followers(),
             model=model_config(self._course.parameters),
             batches=self._batches,
             per_epoch=self._loader.per_epoch,
@@ -249,4 +255,3 @@ class Training:
             written=self._keeper.written_with(self._iteration),
         )
         self._keeper.write(self._iteration, self._stepping.module, state)
-        self._saved = now
