@@ -14,7 +14,14 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from ddstream.data import Dimensions
 from ddstream.templates.backbones import BackboneParameters, doubled
-from ddstream.templates.detection import Candidates, Detections, Detector, by_image, chosen
+from ddstream.templates.detection import (
+    CANDIDATES,
+    Candidates,
+    Detections,
+    Detector,
+    by_image,
+    chosen,
+)
 
 RATIOS = (0.5, 1.0, 2.0)
 """Heights of anchors as shares of their widths."""
@@ -70,7 +77,7 @@ class Retina(Detector, RetinaNet):  # type: ignore[misc] # torchvision has no ty
     ) -> Candidates:
         """Each anchor A as each of the classes: logits A x C, offsets A x 4, anchors A x 4."""
         scores = logits[:, 1:].float().sigmoid()
-        best, places = scores.flatten().topk(min(scores.numel(), self.topk_candidates * LEVELS))
+        best, places = scores.flatten().topk(min(scores.numel(), CANDIDATES))
         which, classes = places // scores.shape[1], places % scores.shape[1]
         boxes = self.box_coder.decode_single(offsets[which], anchors[which])
         return Candidates(boxes, best, classes + 1, logits[which, 1:])
