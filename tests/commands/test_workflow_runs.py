@@ -218,11 +218,11 @@ def test_an_error_of_the_api_tells_its_codes(deepdetect: Command, ground: Ground
     ("words", "said"),
     [
         (("train",), "Missing argument 'NAME'"),
-        (("train", "mlp", "--iterations", "many"), "'many' is not a valid int"),
-        (("train", "mlp", "--resume", "first"), "'first' is not one of"),
+        (("train", "mlp", "--iterations", "many"), "Invalid value for '--iterations'"),
+        (("train", "mlp", "--resume", "first"), "Invalid value for '--resume'"),
         (("train", "mlp", "--colour", "red"), "No such option"),
         (("train", "mlp", "--visdom-server", "http://there"), "No such option"),
-        (("infer", "mlp", "--output-format", "xml"), "'xml' is not one of"),
+        (("infer", "mlp", "--output-format", "xml"), "Invalid value for '--output-format'"),
     ],
 )
 def test_wrong_words_end_with_2(deepdetect: Command, words: tuple[str, ...], said: str) -> None:
