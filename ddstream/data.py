@@ -16,6 +16,8 @@ Outputs: TypeAlias = Mapping[str, Array]
 
 The model's main result is named `OUTPUT`; an extracted layer has its own name."""
 OUTPUT = "output"
+LOGITS = "logits"
+"""Raw scores beside the result, where a call asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,11 @@ class TorchCall(TorchParameters):
     """Options of a predict call, with those of its output that act inside the model."""
 
     settings: dict[str, Any] = Field(default_factory=dict, description="Filled in, not asked for.")
+    blob: str = Field(default="", description="Filled in: the layer of a classifier's logits.")
 
     def told(self, output: OutputParameters) -> TorchCall:
-        """The same with what the call wants of a detector (D-16, D-18) or a segmenter (D-17)."""
+        """The same with what the call wants of a detector (D-16, D-18), a segmenter (D-17)
+        or a classifier (`logits_blob`)."""
         settings = {
             "nms_threshold": output.nms_threshold,
             "top_k": output.top_k,
@@ -117,7 +119,7 @@ class TorchCall(TorchParameters):
             "with_logits": output.logits,
             "with_scores": bool(self.extract_layer) or any(c != "best" for c in output.confidences),
         }
-        return self.model_copy(update={"settings": settings})
+        return self.model_copy(update={"settings": settings, "blob": output.logits_blob})
 
 
 class TorchTraining(TorchParameters, Augmentation):

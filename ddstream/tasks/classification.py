@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ddstream.api.envelope import Json
 from ddstream.api.predict import OutputParameters
-from ddstream.data import OUTPUT, Array, Outputs, Sample, Target
+from ddstream.data import LOGITS, OUTPUT, Array, Outputs, Sample, Target
 from ddstream.measures import classification, multilabel
 from ddstream.tasks.elements import ended, flat, ranked, vector
 from ddstream.tasks.gathered import Gathered
-from ddstream.tasks.protocol import UNKNOWN, Tally, Traits
+from ddstream.tasks.protocol import UNKNOWN, Rows, Tally, Traits
 
 FULL_SORT = 64
 """Up to so many classes, sorting them all is cheaper than finding the best first."""
@@ -32,13 +33,19 @@ class Classification:
         self._multi_label = traits.multi_label
         self.measures: Sequence[str] = ("acc",) if traits.multi_label else ("acc", "f1")
 
-    def activate(self, outputs: Outputs) -> Array:
-        """Logits N x C of a batch."""
-        return flat(outputs[OUTPUT])
+    def activate(self, outputs: Outputs) -> Rows:
+        """Logits N x C of a batch, each with the row of the layer that `logits_blob` names."""
+        rows = flat(outputs[OUTPUT])
+        if LOGITS not in outputs:
+            return rows
+        return [Explained(*each) for each in zip(rows, flat(outputs[LOGITS]), strict=True)]
 
-    def decode(self, row: Array, sample: Sample, output: OutputParameters) -> Json:
+    def decode(self, row: Array | Explained, sample: Sample, output: OutputParameters) -> Json:
         """The `best` classes above the threshold, the most probable first (contract 2.3)."""
         prediction: Json = {"uri": sample.uri, "loss": 0.0}
+        if isinstance(row, Explained):
+            logits = row.blob.astype(np.float64).tolist()
+            return {**self.decode(row.scores, sample, output), LOGITS: logits}
         if output.regression:
             return prediction | {"classes": [], "vector": vector(row, self._classes)}
         classes = best_classes(self._probabilities(row), self._classes, output)
@@ -46,7 +53,7 @@ class Classification:
 
     def tally(self, measures: Sequence[str]) -> Tally:
         """Measures of logits N x C against class ids, or against rows of labels."""
-        return Gathered(lambda rows, targets: self._measure(rows, targets, measures))
+        return Gathered(lambda rows, targets: self._measure(rows, targets, measures), plain)
 
     def knows(self, measure: str) -> bool:
         """Whether a test of this task has such a measure."""
@@ -66,6 +73,21 @@ class Classification:
 
     def _probabilities(self, logits: Array) -> Array:
         return sigmoid(logits) if self._multi_label else softmax(logits)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The scores of a sample, and the raw ones that are answered beside its classes."""
+
+    scores: Array
+    blob: Array
+
+
+def plain(rows: Rows) -> Array:
+    """The scores of a batch alone, which measures compare."""
+    if isinstance(rows, np.ndarray):
+        return rows
+    return np.asarray([row.scores if isinstance(row, Explained) else row for row in rows])
 
 
 def best_classes(

@@ -13,10 +13,18 @@ from ddstream.tasks.protocol import Rows
 
 
 class Gathered:
-    """Keeps rows N x ... and targets, and measures them at the end."""
+    """Keeps rows N x ... and targets, and measures them at the end.
 
-    def __init__(self, measure: Callable[[Array, Sequence[Target]], Mapping[str, Any]]) -> None:
+    `array` says what of a batch's rows is kept.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[Array, Sequence[Target]], Mapping[str, Any]],
+        array: Callable[[Rows], Array] = np.asarray,
+    ) -> None:
         self._measure = measure
+        self._array = array
         self._rows: list[Array] = []
         self._targets: list[Target] = []
 
@@ -26,7 +34,7 @@ class Gathered:
             if sample.target is None:
                 raise InputError(f"{sample.uri} has no target")
             self._targets.append(sample.target)
-        self._rows.append(np.asarray(rows))
+        self._rows.append(self._array(rows))
 
     def result(self) -> Mapping[str, Any]:
         """The measures of all that was added."""

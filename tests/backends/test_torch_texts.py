@@ -167,6 +167,32 @@ def test_layers_of_language_can_be_extracted(masked: Texts, following: Texts) ->
         masked.ask("a", {"extract_layer": "pooler"})
 
 
+@pytest.mark.promise("predict.output.logits_blob")
+def test_the_logits_of_a_class_are_the_values_of_a_layer(classifier: Texts) -> None:
+    plain = classifier.ask("silver", best=2)
+    assert "logits" not in plain
+    found = classifier.ask("silver", best=2, logits_blob="last")
+    logits = found.pop("logits")
+    assert found == plain
+    names = classifier.repository.classes()
+    shares = dict(zip(names, torch.tensor(logits).softmax(0).tolist(), strict=True))
+    assert {each["cat"]: each["prob"] for each in found["classes"]} == pytest.approx(shares)
+    assert classifier.ask("silver", logits_blob="classifier")["logits"] == pytest.approx(logits)
+    first = classifier.ask("silver", {"extract_layer": "final"})["vals"]
+    assert classifier.ask("silver", logits_blob="final")["logits"] == pytest.approx(first)
+
+
+def test_logits_of_what_is_no_layer_or_no_class_are_refused(
+    classifier: Texts, masked: Texts
+) -> None:
+    with pytest.raises(ParameterError, match="logits_blob: unknown layer fc1000; there is: last,"):
+        classifier.ask("silver", logits_blob="fc1000")
+    with pytest.raises(ParameterError, match="logits_blob: classifications have logits only"):
+        masked.ask("silver [MASK]", logits_blob="last")
+    with pytest.raises(ParameterError, match="logits_blob: classifications have logits only"):
+        classifier.ask("silver", {"extract_layer": "last"}, logits_blob="last")
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_public_weights_are_where_a_service_begins(tmp_path: Path, suffix: str) -> None:
     vocabulary(tmp_path, BERT)
@@ -202,7 +228,7 @@ def test_a_model_of_masked_words_becomes_a_classifier(tmp_path: Path, data: Path
     found, _ = service.train(data, solver={"iterations": 4})
     assert "mcll" not in found
     assert service.ask("silver")["classes"][0]["cat"] in TEXTS
-    with pytest.raises(ParameterError, match="self_supervised stands in parameters.mllib, not"):
+    with pytest.raises(ParameterError, match=r"self_supervised stands in parameters\.mllib, not"):
         service.over(template_params={**TINY, "self_supervised": "mask"}).load()
 
 

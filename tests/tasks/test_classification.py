@@ -82,6 +82,18 @@ def test_regression_answers_a_vector_of_the_raw_outputs() -> None:
     assert found["classes"] == []
 
 
+@pytest.mark.promise("predict.output.logits_blob")
+def test_the_raw_scores_of_a_layer_stand_beside_the_classes() -> None:
+    task = Classification(Traits(CLASSES))
+    blob = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    (row,) = task.activate({OUTPUT: LOGITS, "logits": blob})
+    found = task.decode(row, Sample("a.png", {}), OutputParameters(best=1))
+    assert found["logits"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert {**found, "logits": None} == {**decoded(task), "logits": None}
+    measured = tallied(task, task.activate({OUTPUT: LOGITS, "logits": blob}), [1], ["acc"])
+    assert measured == {"acc": 1.0}
+
+
 def test_a_class_without_a_name_has_its_number() -> None:
     assert decoded(Classification(Traits(["ant"])))["classes"][0]["cat"] == "1"
 
@@ -94,7 +106,7 @@ def test_huge_logits_stay_finite_and_nan_becomes_null() -> None:
 
 
 def test_extra_axes_of_one_are_flattened() -> None:
-    assert Classification().activate({OUTPUT: np.zeros((2, 3, 1, 1))}).shape == (2, 3)
+    assert Classification().activate({OUTPUT: np.zeros((2, 3, 1, 1))})[0].shape == (3,)
 
 
 @given(st.lists(st.integers(0, 20), min_size=65, max_size=200), st.integers(-1, 300))

@@ -22,7 +22,7 @@ from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.connectors.vocabulary import TAB, VOCABULARY, Vocabulary
-from ddstream.data import Batch, ModelStats, Outputs
+from ddstream.data import LOGITS, OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks import TASKS, Task
@@ -135,6 +135,8 @@ class TorchBackend:
             check_call(self._prepared.model, call)
         if self._purpose == "detection" and call.extract_layer in ("last", "final"):
             raise ParameterError(f"{MLLIB}.extract_layer: a detector has no one last layer")
+        if call.blob and (call.extract_layer or self.mltype != "classification"):
+            raise ParameterError("parameters.output.logits_blob: classifications have logits only")
         return call
 
     def task(self, call: ParameterObject) -> Task:
@@ -146,7 +148,7 @@ class TorchBackend:
 
     def forward(self, batch: Batch, call: ParameterObject) -> Outputs:
         """One pass over a batch. Raises InputError for samples that the model cannot take."""
-        assert isinstance(call, TorchParameters)
+        assert isinstance(call, TorchCall)
         if self._prepared is None:
             raise ParameterError(f"the model waits for its first training: {self._missing}")
         model = self._prepared.model
@@ -160,15 +162,18 @@ class TorchBackend:
             normalise=batch.normalise,
             layer=model.extractable.get(call.extract_layer, ""),
             method=call.forward_method,
+            beside=model.extractable.get(call.blob, ""),
             settings={**self._settings(call), REMEMBERS: continues},
         )
         if continues:
             return one_by_one(self._prepared, batch, how)
-        return run(self._prepared, batch.inputs, how)
+        found = run(self._prepared, batch.inputs, how)
+        # The last layer gives the result itself.
+        return {**found, LOGITS: found[OUTPUT]} if call.blob and not how.beside else found
 
-    def _settings(self, call: TorchParameters) -> Mapping[str, object]:
+    def _settings(self, call: TorchCall) -> Mapping[str, object]:
         """What the call sets in the model and in its objective."""
-        own = call.settings if isinstance(call, TorchCall) else {}
+        own = call.settings
         return {**own, "with_scores": True} if self._unsupervised else own
 
     def failure(self, error: Exception) -> Failure:
@@ -215,9 +220,13 @@ def check_call(model: Model, call: TorchCall) -> None:
     if rois and rois not in (able := getattr(model.module, "roi_layers", ())):
         known = ", ".join(able) or "none: the template fasterrcnn has some"
         raise ParameterError(f"parameters.output.rois: unknown layer {rois}; there is: {known}")
+    some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
     if call.extract_layer and call.extract_layer not in layers:
-        some = ", ".join(layers[:MOST]) + (", ..." if len(layers) > MOST else "")
         raise ParameterError(f"unknown extract layer {call.extract_layer}; there is: {some}")
+    if call.blob and call.blob not in layers:
+        raise ParameterError(
+            f"parameters.output.logits_blob: unknown layer {call.blob}; there is: {some}"
+        )
     method = call.forward_method
     if method and not (model.traced and callable(getattr(model.module, method, None))):
         raise ParameterError(f"{MLLIB}.forward_method: Method {method} not found in traced model")

@@ -21,7 +21,7 @@ from ddstream.backends.torch.model import Model, still
 from ddstream.backends.torch.objectives import Inputs, Objective, Tensors
 from ddstream.backends.torch.objectives.boxes import PADDING
 from ddstream.backends.torch.objectives.compared import tensor
-from ddstream.data import OUTPUT, Array, Batch, Normalise, Outputs
+from ddstream.data import LOGITS, OUTPUT, Array, Batch, Normalise, Outputs
 from ddstream.errors import InternalError, ParameterError
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ def _kept(kept: dict[Place, nn.Module], place: Place, make: Callable[[], nn.Modu
 class Pass:
     """What one forward pass needs beside its inputs.
 
-    `layer` is "" for the model's results, `method` "" for its `forward`; `settings` are attributes
+    `layer` is "" for the model's results, `method` "" for its `forward`; `beside` is a layer whose
+    values are wanted beside the results, "" for none; `settings` are attributes
     that the module and the objective have set before, where they have such.
     """
 
@@ -100,6 +101,7 @@ class Pass:
     normalise: Normalise
     layer: str = ""
     method: str = ""
+    beside: str = ""
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -145,25 +147,30 @@ def _part(
                 for name, each in inputs.items()
             }
         ready = arguments(inputs, how.normalise, how.dtype, prepared.model.channels)
-        form = prepared.whole if how.layer else prepared.fast
+        form = prepared.whole if how.layer or how.beside else prepared.fast
         module = form(device, how.dtype)
         for name, value in how.settings.items():
             for part in (module, how.objective):
                 if hasattr(part, name):
                     setattr(part, name, value)
         if how.layer:
-            return {OUTPUT: _values(module, ready, how)}
+            with _tapped(module.get_submodule(how.layer)) as values:
+                module(*ready)
+            return {OUTPUT: _last(values, how.layer, ready)}
         called = getattr(module, how.method) if how.method else module
-        return how.objective.results(called, ready)
+        if not how.beside:
+            return how.objective.results(called, ready)
+        with _tapped(module.get_submodule(how.beside)) as values:
+            results = how.objective.results(called, ready)
+        return {**results, LOGITS: _last(values, how.beside, ready)}
 
 
-def _values(module: nn.Module, inputs: Inputs, how: Pass) -> torch.Tensor:
-    with _tapped(module.get_submodule(how.layer)) as values:
-        module(*inputs)
+def _last(values: Sequence[torch.Tensor], layer: str, inputs: Inputs) -> torch.Tensor:
+    """What a tapped layer gave at last."""
     if not values:
-        raise ParameterError(f"extract layer {how.layer} takes no part in the forward pass")
+        raise ParameterError(f"extract layer {layer} takes no part in the forward pass")
     if len(values[-1]) != len(inputs[0]):
-        raise ParameterError(f"extract layer {how.layer} has no values of its own for each sample")
+        raise ParameterError(f"extract layer {layer} has no values of its own for each sample")
     return values[-1]
 
 
