@@ -14,6 +14,8 @@ from ddstream.templates.yolox.blocks import Convolution, wide
 
 PRIOR = 0.01
 """What a fresh model takes for the share of cells that have an object."""
+LARGEST = 10.0
+"""Bound of a size's logarithm: more than any image has, less than what numbers can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Raw:
         """N x A x 4: centre and size in pixels."""
         strides = self.cells.strides[:, None]
         centres = self.offsets[..., :2] * strides + self.cells.corners
-        return torch.cat((centres, self.offsets[..., 2:].exp() * strides), -1)
+        sizes = self.offsets[..., 2:].clamp_max(LARGEST).exp() * strides
+        return torch.cat((centres, sizes), -1)
 
 
 class Head(nn.Module):
