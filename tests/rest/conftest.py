@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,10 +14,12 @@ import pytest
 from aiohttp import web
 
 from ddstream.api.envelope import Json
+from ddstream.engine.engine import Engine
 from ddstream.outputs.sinks import LOOPBACK, Sinks
 from ddstream.rest.app import app
 from ddstream.rest.server import Server
 from ddstream.settings import Settings
+from tests.rest.dd_client import DD
 from tests.rest.twin import TwinApi
 
 SERVICE: Json = {
@@ -118,3 +121,15 @@ async def letters(http: Http) -> str:
     """A service that exists."""
     assert (await http("PUT", "/services/letters", SERVICE)).status == 201
     return "letters"
+
+
+@pytest.fixture
+async def dd(tmp_path: Path) -> AsyncIterator[DD]:
+    """The double of the reference's client, before a server with an engine of its own."""
+    members: dict[str, Any] = {"roots": str(tmp_path)}
+    settings = Settings(**members)
+    async with (
+        Engine(settings) as engine,
+        Server(app(engine, settings), "127.0.0.1", 0) as server,
+    ):
+        yield DD("127.0.0.1", server.port)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import cv2
+
 Answer = Any
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 """What HTTP libraries and curl call a body when nobody says better: it is JSON all the same."""
@@ -31,12 +33,18 @@ class DD:
     RETURN_NONE = 2
 
     def __init__(
-        self, host: str = "localhost", port: int = 8080, proto: int = 0, path: str = ""
+        self,
+        host: str = "localhost",
+        port: int = 8080,
+        proto: int = 0,
+        path: str = "",
+        apiversion: str = "0.1",
     ) -> None:
         self._host = host
         self._port = port
         self._kind = http.client.HTTPSConnection if proto else http.client.HTTPConnection
         self._path = path
+        self.apiversion = apiversion
         self._format = self.RETURN_PYTHON
 
     def set_return_format(self, format: int) -> None:
@@ -114,23 +122,40 @@ class DD:
     def post_predict(
         self,
         sname: str,
-        data: list[str],
+        data: list[Any],
         parameters_input: dict[str, Any],
         parameters_mllib: dict[str, Any],
         parameters_output: dict[str, Any],
         use_base64: bool = False,
         index_uris: list[str] | None = None,
     ) -> Answer:
-        if use_base64:
-            data = [base64.b64encode(Path(element).read_bytes()).decode() for element in data]
-        body: dict[str, Any] = {
+        parameters = (parameters_input, parameters_mllib, parameters_output)
+        call = self.make_call(sname, data, *parameters, use_base64, index_uris=index_uris)
+        return self.post("/predict", call)
+
+    def make_call(
+        self,
+        sname: str,
+        data: list[Any],
+        parameters_input: dict[str, Any],
+        parameters_mllib: dict[str, Any],
+        parameters_output: dict[str, Any],
+        use_base64: bool = False,
+        parent_id: str | None = None,
+        index_uris: list[str] | None = None,
+    ) -> dict[str, Any]:
+        call: dict[str, Any] = {
             "service": sname,
             "parameters": _three(parameters_input, parameters_mllib, parameters_output),
-            "data": data,
         }
+        if parent_id is not None:
+            call["parent_id"] = parent_id
+        else:
+            arrays = any(not isinstance(element, str) for element in data)
+            call["data"] = [_base64(each) for each in data] if use_base64 or arrays else data
         if index_uris:
-            body["index_uris"] = index_uris
-        return self.post("/predict", body)
+            call["index_uris"] = index_uris
+        return call
 
     def _exchange(
         self,
@@ -153,6 +178,16 @@ class DD:
         if self._format == self.RETURN_PYTHON:
             return json.loads(text)
         return text if self._format == self.RETURN_JSON else None
+
+
+def _base64(element: Any) -> str:
+    """A file or an array as the text that the client sends of it."""
+    if not isinstance(element, str):
+        _, encoded = cv2.imencode(".png", element)
+        content = encoded.tobytes()
+    else:
+        content = Path(element).read_bytes()
+    return base64.b64encode(content).decode()
 
 
 def _three(inputs: dict[str, Any], mllib: dict[str, Any], output: dict[str, Any]) -> dict[str, Any]:

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
-from ddstream.engine.engine import Engine
-from ddstream.rest.app import app
-from ddstream.rest.server import Server
-from ddstream.settings import Settings
 from tests.digits import write_digits
 from tests.rest.dd_client import DD, DDCommunicationError
 
 INPUT = {"connector": "image", "width": 32, "height": 32, "rgb": True, "scale": 0.0039}
 MLLIB = {"template": "resnet18", "nclasses": 10}
 ENDLESS = 1_000_000
-
-
-@pytest.fixture
-async def dd(tmp_path: Path) -> AsyncIterator[DD]:
-    members: dict[str, Any] = {"roots": str(tmp_path)}
-    settings = Settings(**members)
-    async with (
-        Engine(settings) as engine,
-        Server(app(engine, settings), "127.0.0.1", 0) as server,
-    ):
-        yield DD("127.0.0.1", server.port)
 
 
 def solver(iterations: int, *, resume: bool = False) -> dict[str, Any]:
@@ -57,8 +42,14 @@ async def test_a_program_creates_predicts_and_deletes(dd: DD, tmp_path: Path) ->
         sent = dd.post_predict("digits", images[:2], {}, {}, {"best": 3}, use_base64=True)
         for one, other in zip(found, sent["body"]["predictions"], strict=True):
             assert one["classes"] == other["classes"]
+        pixels = [cv2.imread(path) for path in images[:2]]
+        arrays = dd.post_predict("digits", pixels, {}, {}, {"best": 3})["body"]["predictions"]
+        for number, (one, other) in enumerate(zip(found, arrays, strict=True)):
+            assert (other["uri"], other["classes"]) == (str(number), one["classes"])
         dd.set_return_format(dd.RETURN_JSON)
         assert json.loads(dd.info())["status"]["code"] == 200
+        dd.set_return_format(dd.RETURN_NONE)
+        assert dd.info() is None
         dd.set_return_format(dd.RETURN_PYTHON)
         with pytest.raises(DDCommunicationError) as taken:
             create(dd, tmp_path)
