@@ -13,6 +13,7 @@ import numpy as np
 from ddstream.api.image import ImageInput
 from ddstream.connectors.entries import Entry, Labelled, lines, pair
 from ddstream.connectors.fit import Fit
+from ddstream.connectors.labels import MOST_CLASSES
 from ddstream.connectors.source import Source
 from ddstream.data import Array, Dimensions, Sample, Target
 from ddstream.errors import InputError
@@ -56,13 +57,13 @@ class Boxes:
         """The boxes in pixels of the sample: those that it shows, cut at its edges."""
         boxes, labels = self._read(entry, source)
         height, width = sample.meta["size"]
-        inside, _ = clipped(boxes, height, width)
+        inside, cut = clipped(boxes, height, width)
         if not inside.all():
             number = int(np.argmin(inside)) + 1
             raise InputError(
                 f"box {number} of {entry.text[:200]} is outside its image ({width} x {height})"
             )
-        fitted = Fit.of(height, width, source.parameters).boxes(boxes)
+        fitted = Fit.of(height, width, source.parameters).boxes(cut)
         return visible(fitted, labels, sample.inputs["image"])
 
     def made_by(self) -> Mapping[str, Any]:
@@ -94,7 +95,7 @@ class Boxes:
             raise InputError(f"{where}: `class xmin ymin xmax ymax` is expected") from error
         if not all(map(math.isfinite, row)) or left >= right or top >= bottom:
             raise InputError(f"{where}: a box has xmin < xmax and ymin < ymax")
-        if number < 1 or number != int(number) or 0 < self.nclasses < number:
+        if number < 1 or number != int(number) or number > (self.nclasses or MOST_CLASSES):
             what = f"Dataset contains an invalid class: {number:g}"
             raise InputError(f"{what} in file {file} (nclasses={self.nclasses})")
         return row

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ddstream.connectors.locate import files_below, visible
 from ddstream.connectors.source import Source
 from ddstream.data import Dimensions, Sample, Target
 from ddstream.errors import InputError, ParameterError
+
+MOST_CLASSES: Final = 1 << 24
+"""Where nothing bounds the classes: a larger number is none, and no memory would hold its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Labels:
         if len(values) != 1 and not self.multi_label:
             raise InputError(f"{where}: one class number is expected, found {len(values)}")
         for value in values:
-            if value < 0 or value != int(value) or 0 < self.nclasses <= value:
+            if value < 0 or value != int(value) or value >= (self.nclasses or MOST_CLASSES):
                 what = f"Dataset contains an invalid class: {value:g}"
                 raise InputError(f"{what} in file {file} (nclasses={self.nclasses})")
 
@@ -121,7 +124,9 @@ def class_folders(folder: Path, labels: Labels) -> Labelled:
             raise InputError(
                 f"class {each.name} of {folder} is one too many (nclasses={labels.nclasses})"
             )
-        entries += [Entry(str(file), folder, (number,)) for file in files_below(each)]
+        # One for all files of a class: there may be millions.
+        label = (number,)
+        entries += [Entry(str(file), folder, label) for file in files_below(each)]
     loose = len(inside) - len(folders)
     warning = f"{folder}: {loose} files are in no class folder and were left out"
     return Labelled(entries, names, [warning] if loose else [])

@@ -109,6 +109,7 @@ def test_boxes_that_a_centre_crop_leaves_out_are_dropped_and_others_cut(boxed: P
         ("0 1 2 3 4", r"invalid class: 0 in file bad.txt \(nclasses=3\)"),
         ("4 1 2 3 4", r"Dataset contains an invalid class: 4 in file bad.txt \(nclasses=3\)"),
         ("1.5 1 2 3 4", r"invalid class: 1.5"),
+        ("1e30 1 2 3 4", r"invalid class: 1e\+30"),
     ],
 )
 def test_a_wrong_box_is_refused_with_its_file(tmp_path: Path, line: str, text: str) -> None:
@@ -151,7 +152,7 @@ def test_a_box_outside_its_image_is_refused_and_one_at_the_edge_is_cut(boxed: Pa
     data = connector(width=-1, height=-1, bbox=True).datasets([boxed, boxed], {})
     with pytest.raises(InputError, match=r"box 2 of some.txt is outside its image \(80 x 60\)"):
         data.train.read(0, None)
-    (boxed.parent / "some.txt").write_text("1 -3 5 20 99")
+    (boxed.parent / "some.txt").write_text("1 -3 5 20 1e300")
     assert target(data.train)[0].tolist() == [[0, 5, 20, 60]]
 
 

@@ -41,6 +41,12 @@ def test_an_invalid_class_in_a_list_is_refused(folder: Path, tmp_path: Path, num
         made(listing, listing, mllib={"nclasses": 3})
 
 
+def test_a_class_that_no_model_could_have_is_refused(tmp_path: Path) -> None:
+    listing = listed(tmp_path / "list.txt", "image.png 1e9")
+    with pytest.raises(InputError, match=r"invalid class: 1e\+09"):
+        made(listing, listing, multi_label=True)
+
+
 @pytest.mark.parametrize("line", ["image.png", "image.png 1 2", "image.png cat", "7"])
 def test_a_line_without_one_class_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
     listing = listed(tmp_path / "list.txt", "first.png 0", line)

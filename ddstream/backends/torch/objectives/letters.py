@@ -12,7 +12,7 @@ from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.objectives.compared import arrays, refuse_loss, tensor
 from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Tensors
 from ddstream.data import OUTPUT, Sample
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 
 LETTERS, LENGTHS = "letters", "lengths"
 BLANK = 0
@@ -27,6 +27,8 @@ class Letters:
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """The ids of all texts in a row, and the length of each."""
         found = arrays(samples)
+        if any(each.ndim != 1 for each in found):
+            raise InputError("the data have no texts: parameters.input.ctc and a list are needed")
         return {
             LETTERS: torch.from_numpy(np.concatenate(found).astype(np.int64)),
             LENGTHS: torch.tensor([len(each) for each in found]),

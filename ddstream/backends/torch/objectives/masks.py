@@ -13,7 +13,7 @@ from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.objectives.compared import class_weights, stacked, tensor
 from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Tensors
 from ddstream.data import OUTPUT, Sample
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.tasks.segmentation import CLASSES, CONFIDENCES
 
 MASK = "mask"
@@ -41,7 +41,12 @@ class Masks:
 
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """Class ids N x H x W."""
-        return {MASK: torch.from_numpy(stacked(samples).astype(np.int64))}
+        found = stacked(samples)
+        if found.ndim != 3:
+            raise InputError(
+                "the data have no masks: parameters.input.segmentation and a list are needed"
+            )
+        return {MASK: torch.from_numpy(found.astype(np.int64))}
 
     def losses(self, model: Model, inputs: Inputs, targets: Tensors) -> Losses:
         """The mean loss of a batch."""
