@@ -150,6 +150,17 @@ def test_data_outside_the_roots_are_refused(folder: Path, tmp_path: Path) -> Non
         data.train.read(0, None)
 
 
+@pytest.mark.parametrize("flag", ["bbox", "segmentation"])
+def test_files_of_labels_outside_the_roots_are_refused(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "secret").write_text("1 0 0 4 4")
+    listing = listed(tmp_path / "allowed" / "list.txt", "x.png ../secret")
+    limits = Limits(Roots((tmp_path / "allowed",)))
+    inside = ImageConnector({flag: True}, Repository(tmp_path), limits)
+    with pytest.raises(InputError, match="DDSTREAM_ROOTS"):
+        inside.datasets([listing, listing], {})
+
+
 def test_an_image_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(encoded(photo())[:-20])
     listing = listed(tmp_path / "list.txt", "missing.png 0", "broken.png 0")
