@@ -146,9 +146,12 @@ def searched(shares: Array, blank: int = BLANK, best: int = -1) -> list[Text]:
     for step in shares:
         ends = _next(ends, step, blank)
         kept = sorted(ends.items(), key=lambda pair: -pair[1].total)[:width]
+        if not kept:
+            # No number of this step is one.
+            return []
         # Long texts would leave the range of doubles.
         highest = kept[0][1].total
-        scale += float(np.log(highest)) if highest > 0 else -np.inf
+        scale += float(np.log(highest))
         ends = {text: end.shrunk(highest) for text, end in kept}
     found = [Text(text, float(end.total * np.exp(scale))) for text, end in ends.items()]
     return found[: best if best >= 0 else None]
@@ -168,14 +171,14 @@ class End:
 
     def shrunk(self, by: float) -> End:
         """The same as a share of `by`."""
-        return End(self.blank / by, self.letter / by) if by > 0 else self
+        return End(self.blank / by, self.letter / by)
 
 
 Ends: TypeAlias = Mapping[tuple[int, ...], End]
 
 
 def _next(ends: Ends, step: Array, blank: int) -> dict[tuple[int, ...], End]:
-    """The beginnings after one more step of probabilities A."""
+    """The possible beginnings after one more step of probabilities A."""
     found: defaultdict[tuple[int, ...], End] = defaultdict(End)
     letters = [(i, float(step[i])) for i in np.argsort(-step)[:LETTERS].tolist() if i != blank]
     silent = float(step[blank]) if blank >= 0 else 0.0
@@ -187,4 +190,4 @@ def _next(ends: Ends, step: Array, blank: int) -> dict[tuple[int, ...], End]:
             # A letter that goes on is one letter: it comes twice only with a blank in between.
             before = end.blank if text and text[-1] == letter else end.total
             found[(*text, letter)].letter += before * share
-    return dict(found)
+    return {text: end for text, end in found.items() if end.total > 0}
