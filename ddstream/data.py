@@ -215,7 +215,7 @@ class Progress:
 
     `live` are the current values (contract 1.8), `points` what joins the history after this
     iteration, `measures` the results of each test set, when a test was just made; `losses` are the
-    parts of the iteration's loss, where it has some.
+    parts of the iteration's loss, where it has some; `predictions` what a test shows of its sets.
     """
 
     iteration: int
@@ -223,6 +223,7 @@ class Progress:
     points: Mapping[str, float]
     measures: Sequence[Mapping[str, Any]] | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
+    predictions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

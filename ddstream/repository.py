@@ -185,7 +185,8 @@ class Repository:
         return latest if which == "latest" else best or latest
 
     def publish(self, target: Repository, files: Iterable[Path] = ()) -> None:
-        """Copy the best checkpoint and the describing files to another repository."""
+        """Copy the best checkpoint and the describing files to another repository, whose
+        `config.json` is that of a service there (contract 3.9)."""
         checkpoint = self.select("")
         if checkpoint is None:
             raise ParameterError(f"no model to copy in repository {self.path}")
@@ -194,6 +195,9 @@ class Repository:
         for file in wanted:
             if file.is_file() and not file.name.startswith("."):
                 target.write(file.name, file.read_bytes())
+        if isinstance(config := target.read_json(CONFIG), dict):
+            request = self.read_json(REQUEST)
+            target.write_json(CONFIG, _moved(config, request, target.path))
 
     def clear(self, mode: str) -> None:
         """Remove files as DELETE's `clear` says: `mem` none, `lib` the training's, `full` all,
@@ -223,6 +227,25 @@ class Repository:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _moved(config: Mapping[str, Any], request: Any, path: Path) -> dict[str, Any]:
+    """The request that makes a service of a published model: images have the size of the crops
+    that it was trained on, and no data is kept."""
+    parameters = _member(config, "parameters")
+    images = dict(_member(parameters, "input"))
+    crop = _member(_member(request, "parameters"), "mllib").get("crop_size")
+    if isinstance(crop, int) and crop > 0:
+        images |= {"width": crop, "height": crop}
+    if "db" in images:
+        images["db"] = False
+    model = {**_member(config, "model"), "repository": str(path)}
+    return {**config, "model": model, "parameters": {**parameters, "input": images}}
+
+
+def _member(value: Any, name: str) -> Mapping[str, Any]:
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def class_lines(names: Sequence[str]) -> bytes:

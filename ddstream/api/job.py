@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from ddstream.api.envelope import Answer, Json, warned
+from ddstream.api.showing import NAME as PREDICTIONS
 from ddstream.errors import DDError, from_status
 
 
@@ -47,7 +48,8 @@ class JobRecord:
     measure: Mapping[str, Any] = field(default_factory=dict)
     """The live values while it runs; the final ones after."""
     report: Mapping[str, Any] = field(default_factory=dict)
-    """What joins `measure` in the final body: measures, parameters, test_predictions."""
+    """What joins `measure` in the body: measures and parameters at the end, and the
+    `test_predictions` of the last test."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """mltype, sname, description, model."""
     error: Mapping[str, Any] | None = None
@@ -139,13 +141,16 @@ def started_answer(record: JobRecord, warnings: list[str]) -> Answer:
     return Answer(201, head)
 
 
-def job_answer(record: JobRecord, history: History, most: int | None) -> Answer:
+def job_answer(
+    record: JobRecord, history: History, most: int | None, *, predictions: bool = False
+) -> Answer:
     """The answer to `GET /train`; `most` bounds the history, None leaves it out."""
     head: Json = {"method": "/train", "job": record.number, "status": str(record.status)}
     if record.status is JobStatus.ERROR:
         return Answer(200, head, {"Error": record.error})
     head["time"] = record.seconds()
-    return Answer(200, warned(head, list(record.warnings)), _body(record, history, most))
+    shown = record if predictions else _without_predictions(record)
+    return Answer(200, warned(head, list(record.warnings)), _body(shown, history, most))
 
 
 def blocking_answer(record: JobRecord, history: History, most: int | None) -> Answer:
@@ -159,8 +164,13 @@ def blocking_answer(record: JobRecord, history: History, most: int | None) -> An
 def report_json(record: JobRecord, history: History) -> Json:
     """What `metrics.json` keeps: the report and the whole history, whatever the end was."""
     head = {"method": "/train", "job": record.number, "status": str(record.status)}
-    body = _body(record, history, sys.maxsize)
+    body = _body(_without_predictions(record), history, sys.maxsize)
     return Answer(200, {**head, "time": record.seconds()}, body).json()
+
+
+def _without_predictions(record: JobRecord) -> JobRecord:
+    report = {name: value for name, value in record.report.items() if name != PREDICTIONS}
+    return record.evolve(report=report)
 
 
 def _body(record: JobRecord, history: History, most: int | None) -> Json:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 from ddstream.api.envelope import Answer
 from ddstream.api.parameters import ParameterObject, Strings, listed
 from ddstream.api.service import Parameters
+from ddstream.api.showing import Showing, showing
 from ddstream.errors import BadRequest, DDError
 
 
@@ -105,6 +106,9 @@ class OutputParameters(ParameterObject):
     measure_hist: bool = Field(default=False, description="Give the history of the measures.")
     max_hist_points: int = Field(default=10000, ge=1, description="Bound of a history's length.")
     target_repository: str = Field(default="", description="Folder for the best model's files.")
+    test_predictions: Annotated[Showing | None, BeforeValidator(showing)] = Field(
+        default=None, description="Samples whose predictions a training's tests show."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> OutputParameters:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ddstream.api.parameters import ParameterObject, Strings
 from ddstream.api.service import Parameters
+from ddstream.api.showing import asked_for
 
 
 class TrainRequest(ParameterObject):
@@ -35,6 +36,11 @@ class JobQuery(ParameterObject):
         """How many points of the history are asked for; None means no history (D-08)."""
         output: dict[str, Any] = self.parameters.output
         return int(output.get("max_hist_points", 10000)) if output.get("measure_hist") else None
+
+    @property
+    def wants_predictions(self) -> bool:
+        """The predictions that the last test showed are asked for."""
+        return asked_for(self.parameters.output)
 
 
 class JobStop(ParameterObject):

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.predict import OutputParameters
+from ddstream.api.showing import Showing
 from ddstream.data import UNSIZED, Batch, Datasets, Dimensions, ModelStats, Outputs, Progress
 from ddstream.repository import Repository
 from ddstream.tasks import Task
@@ -92,11 +93,16 @@ class Trainable(Protocol):
         """The points up to the checkpoint that it goes on from; known once `fit` has returned."""
 
     def fit(
-        self, data: Datasets, raw: Mapping[str, Any], measures: Sequence[str]
+        self,
+        data: Datasets,
+        raw: Mapping[str, Any],
+        measures: Sequence[str],
+        showing: Showing | None = None,
     ) -> Iterator[Progress]:
         """Train; yields after each iteration. Stopping it (`close()`) saves a checkpoint first.
 
-        `raw` is `parameters.mllib`, creation's merged with the call's."""
+        `raw` is `parameters.mllib`, creation's merged with the call's; `showing` are samples whose
+        predictions each test shows."""
 
 
 class BackendType(Protocol):

@@ -45,7 +45,8 @@ def load_service(
     backend = backend_type(replace(made_of, pretrained=first))
     service = Service(name, definition, repository, backend, limits=limits)
     service.plan(Parameters())
-    if create and not definition.parameters.mllib.get("from_repository"):
+    copied = bool(definition.parameters.mllib.get("from_repository"))
+    if create and not (copied and repository.read_json(CONFIG)):
         repository.keep_request(CONFIG, definition.model_dump(by_alias=True))
     return service
 

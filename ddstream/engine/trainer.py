@@ -24,6 +24,7 @@ import orjson
 from ddstream.api.envelope import Json, dumps
 from ddstream.api.job import JobStatus
 from ddstream.api.predict import OutputParameters
+from ddstream.api.showing import NAME as PREDICTIONS
 from ddstream.backends import BACKENDS
 from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS
@@ -70,6 +71,7 @@ class Story:
         self.live: Mapping[str, Any] = {}
         self.measures: Sequence[Mapping[str, Any]] = ()
         self.losses: Mapping[str, float] = {}
+        self.shown: Json = {}
         self._points: dict[str, list[float]] = {}
         self._told = 0.0
 
@@ -89,11 +91,13 @@ class Story:
             self._points.setdefault(name, []).append(value)
         if progress.measures is not None:
             self.measures = progress.measures
+        shown = {"report": {PREDICTIONS: progress.predictions}} if progress.predictions else {}
+        self.shown = shown.get("report", self.shown)
         now = time.monotonic()
         if progress.measures is not None or now - self._told >= PERIOD:
             self._told = now
             state = "testing" if progress.live.get("test_active") else "training"
-            self.wire.send(measure={**self.live, "state": state}, points=self._take())
+            self.wire.send(measure={**self.live, "state": state}, points=self._take(), **shown)
 
     def end(self, status: JobStatus, report: Json, warnings: Sequence[str]) -> None:
         """The last message."""
@@ -101,13 +105,13 @@ class Story:
             status=status,
             measure=self.final(),
             points=self._take(),
-            report={"measures": list(self.measures), **report},
+            report={"measures": list(self.measures), **self.shown, **report},
             warnings=list(warnings),
         )
 
     def final(self) -> Mapping[str, Any]:
-        """`body.measure` of the report: the numbers of the last test, averaged over its sets, and the
-        parts of the last loss (contract 4.1)."""
+        """`body.measure` of the report: the numbers of the last test, averaged over its sets, and
+        the parts of the last loss (contract 4.1)."""
         last = {name: self.live[name] for name in LAST if name in self.live}
         return {**averaged(self.measures), **self.losses, **last}
 
@@ -139,7 +143,7 @@ def train(spec: TrainingSpec, wire: Wire, stop: threading.Event) -> None:
         service_type=spec.service_type,
     )
     trainer = BACKENDS.load(spec.library).trainer(setup)
-    progress = trainer.fit(data, mllib, output.measure)
+    progress = trainer.fit(data, mllib, output.measure, output.test_predictions)
     story.goes_on(trainer.history)
     finished = _fit(progress, story, stop)
     if finished and target is not None:

@@ -88,7 +88,8 @@ class Trainings:
         if query.timeout:
             await self._jobs.wait(name, query.job, query.timeout)
         state = self._jobs.take(name, query.job)
-        return job_answer(state.record, state.history, query.history_points())
+        most, predictions = query.history_points(), query.wants_predictions
+        return job_answer(state.record, state.history, most, predictions=predictions)
 
     async def delete_job(self, stop: JobStop) -> Answer:
         """`DELETE /train`."""

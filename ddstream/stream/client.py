@@ -193,7 +193,8 @@ class KafkaApi:
                 self._bridge.services,
                 lambda rows: name not in rows or _version(rows[name]) >= record.version,
             )
-        return job_answer(record, history, query.history_points())
+        most, predictions = query.history_points(), query.wants_predictions
+        return job_answer(record, history, most, predictions=predictions)
 
     async def delete_job(self, stop: JobStop) -> Answer:
         """See Api."""

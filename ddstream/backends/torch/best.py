@@ -27,6 +27,8 @@ PRIORITY = (
     "MSE",
     "sMAPE",
     "MAPE",
+    "l1",
+    "percent",
 )
 """The first of these measures that a test has decides; those after `eucll` are an addition."""
 SMALLER = frozenset(PRIORITY[PRIORITY.index("L1_mean_error") :])

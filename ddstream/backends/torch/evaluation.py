@@ -12,6 +12,7 @@ from ddstream.backends.torch.loader import Loaded, Loader, Reading
 from ddstream.backends.torch.objectives import Objective, Tensors
 from ddstream.data import Dataset, Outputs
 from ddstream.tasks import Task
+from ddstream.tasks.protocol import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,19 @@ class Evaluation:
         batches = loader.batches(0, loader.per_epoch)
         try:
             for batch in batches:
-                tally.add(self.task.activate(self._outputs(batch)), batch.samples)
+                tally.add(self.rows(batch), batch.samples)
                 done += len(batch)
                 yield done
         finally:
             batches.close()
         return {**tally.result(), "test_id": index, "test_name": self.sets[index].name}
 
-    def _outputs(self, batch: Loaded) -> Outputs:
+    def rows(self, batch: Loaded) -> Rows:
+        """What the task reads of a batch."""
         # Not around a yield: the mode belongs to the thread, and so to who reads the progress.
         # Not inference_mode: what TorchScript has compiled in training keeps values in it.
         with torch.no_grad():
-            return numbers(self.results(batch))
+            return self.task.activate(numbers(self.results(batch)))
 
 
 def numbers(results: Tensors) -> Outputs:

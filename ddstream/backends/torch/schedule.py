@@ -11,7 +11,7 @@ def rate(solver: Solver, iteration: int) -> float:
     """The learning rate of an iteration, counted from 0.
 
     `step`: times `lr_gamma` every `lr_step` iterations. `cosine`: down to `lr_min` over the
-    iterations after the warmup (Loshchilov and Hutter 2017). A warmup rises in a line before either.
+    iterations after the warmup (Loshchilov and Hutter 2017). A warmup goes before either.
     """
     warm = _warmup(solver)
     if iteration < warm:

@@ -98,7 +98,7 @@ class Stepping:
             self._scaler.load_state_dict(dict(followers["scaler"]))
 
     def step(self, batches: Sequence[Loaded], iteration: int) -> Stepped:
-        """One change of the weights, by the mean gradient of the batches; the first iteration is 0."""
+        """One change of the weights, by the mean gradient of the batches; the first one is 0."""
         learning_rate = rate(self._solver, iteration)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture, sized
@@ -43,7 +44,11 @@ class TorchTrainer:
         one_device(TorchParameters.parse(setup.mllib, MLLIB, ParameterError))
 
     def fit(
-        self, data: Datasets, raw: Mapping[str, Any], measures: Sequence[str]
+        self,
+        data: Datasets,
+        raw: Mapping[str, Any],
+        measures: Sequence[str],
+        showing: Showing | None = None,
     ) -> Iterator[Progress]:
         """Check everything, load the model, and give the iterations that are to be run.
 
@@ -73,6 +78,7 @@ class TorchTrainer:
             device=one_device(parameters),
             task=task,
             measures=measures or task.measures,
+            showing=showing,
         )
         first = checkpoint.iteration if checkpoint else 0
         training = Training(course, first, state, fresh=fresh)

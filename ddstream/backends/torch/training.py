@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.best import BestModels
 from ddstream.backends.torch.checkpoints import SolverState, model_config
@@ -23,6 +24,7 @@ from ddstream.backends.torch.model import Model
 from ddstream.backends.torch.objectives import Objective
 from ddstream.backends.torch.randomness import restore, states
 from ddstream.backends.torch.series import Series
+from ddstream.backends.torch.shown import Shown
 from ddstream.backends.torch.stepping import Stepping
 from ddstream.data import Datasets, Progress
 from ddstream.errors import InternalError
@@ -45,6 +47,7 @@ class Course:
     device: torch.device
     task: Task
     measures: Sequence[str]
+    showing: Showing | None = None
 
 
 class Training:
@@ -81,6 +84,9 @@ class Training:
             course.objective,
             self._stepping.results,
         )
+        wish = course.showing
+        self._shown = Shown(wish, self._evaluation) if wish and wish.enabled else None
+        self._predictions: Mapping[str, Any] = {}
         self._iteration = start
         self._batches = 0
         self._train_loss = 0.0
@@ -159,7 +165,7 @@ class Training:
             self._keep()
             self._best.write(places)
             self._keeper.clean(self._iteration)
-        yield Progress(self._iteration, self._live.values(), points, results, self._losses)
+        yield self._progress(points, results)
 
     def _only_test(self) -> Generator[Progress, None, None]:
         results, points = yield from self._test()
@@ -169,7 +175,13 @@ class Training:
         else:
             self._series.add(points)
             self._best.write(self._best.offer(self._iteration, results))
-        yield Progress(self._iteration, self._live.values(), points, results)
+        yield self._progress(points, results)
+
+    def _progress(
+        self, points: Mapping[str, float], results: Sequence[Mapping[str, Any]] | None
+    ) -> Progress:
+        live, shown = self._live.values(), self._predictions if results is not None else {}
+        return Progress(self._iteration, live, points, results, self._losses, shown)
 
     @property
     def _test_due(self) -> bool:
@@ -206,6 +218,8 @@ class Training:
         try:
             for index in range(len(self._evaluation.sets)):
                 results.append({**counters, **(yield from self._told(index))})
+            if self._shown:
+                self._predictions = self._shown.after(self._iteration)
         finally:
             self._stepping.train()
         return results, self._live.tested(results, time.perf_counter() - began)
