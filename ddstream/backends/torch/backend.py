@@ -125,7 +125,8 @@ class TorchBackend:
         self, raw: Mapping[str, Any], output: OutputParameters | None = None
     ) -> ParameterObject:
         """The typed parameters of a predict call. Raises ParameterError for what cannot be."""
-        call = TorchCall.parse(raw, MLLIB, ParameterError).told(output or OutputParameters())
+        output = output or OutputParameters()
+        call = TorchCall.parse(raw, MLLIB, ParameterError).told(output)
         for name in FIXED:
             if getattr(call, name) != getattr(self._parameters, name):
                 raise ParameterError(f"{MLLIB}.{name} cannot be changed after creation")
@@ -133,8 +134,7 @@ class TorchBackend:
         number_type(call)
         if self._prepared is not None:
             check_call(self._prepared.model, call)
-        if self._purpose == "detection" and call.extract_layer in ("last", "final"):
-            raise ParameterError(f"{MLLIB}.extract_layer: a detector has no one last layer")
+        check_objects(self._purpose, call, output)
         if call.blob and (call.extract_layer or self.mltype != "classification"):
             raise ParameterError("parameters.output.logits_blob: classifications have logits only")
         return call
@@ -211,6 +211,16 @@ def words(repository: Repository) -> list[str]:
     except OSError:
         return []
     return Vocabulary.parse(content, TAB, VOCABULARY).names()
+
+
+def check_objects(purpose: str, call: TorchCall, output: OutputParameters) -> None:
+    """Raises ParameterError for what only a detector can do, or cannot do."""
+    detects = purpose == "detection"
+    for name in ("bbox", "logits"):
+        if getattr(output, name) and not detects:
+            raise ParameterError(f"parameters.output.{name}: the service finds no objects")
+    if detects and call.extract_layer in ("last", "final"):
+        raise ParameterError(f"{MLLIB}.extract_layer: a detector has no one last layer")
 
 
 def check_call(model: Model, call: TorchCall) -> None:
