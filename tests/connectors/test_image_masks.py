@@ -180,6 +180,19 @@ def test_masks_move_with_augmented_images(masked: Path, pad_mode: str) -> None:
     assert len(found) > 20
 
 
+@pytest.mark.promise("train.torch.test_crop_samples")
+def test_crops_of_test_images_have_their_masks(masked: Path) -> None:
+    made = connector(width=80, height=60, segmentation=True)
+    data = made.datasets([masked, masked], {"crop_size": 40, "test_crop_samples": 5})
+    (test,) = data.tests
+    assert len(test) == 5
+    crops = [test.read(index, None) for index in range(5)]
+    masks: list[Any] = [crop.target for crop in crops]
+    assert len({mask.tobytes() for mask in masks}) > 1
+    for crop, mask in zip(crops, masks, strict=True):
+        assert np.array_equal((crop.inputs["image"][..., 0].astype(int) + 30) // 60, mask)
+
+
 @pytest.mark.promise("predict.input.image.segmentation")
 def test_masks_are_measured_at_predict(masked: Path) -> None:
     made = connector(width=80, height=60, segmentation=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddstream.api.augment import Augmentation
@@ -107,6 +107,34 @@ def test_golden_boxes() -> None:
     assert boxes(picture.cut(0, 10, 20)) == [[0, 6, 5, 20]]
     # An image that shows no object has no box, and no dummy either.
     assert boxes(picture.cut(0, 20, 20)) == []
+
+
+@pytest.mark.promise("train.torch.geometry")
+@given(boxed(), st.booleans(), st.booleans(), st.integers(0, 8), st.integers(0, 999))
+@settings(max_examples=150)
+def test_an_object_stays_in_its_box_whatever_is_asked_for(
+    picture: Picture, mirror: bool, shifts: bool, crop: int, seed: int
+) -> None:
+    geometry = {"prob": 0.8, "transl_horizontal": shifts, "transl_vertical": shifts}
+    mllib = {"mirror": mirror, "rotate": True, "crop_size": crop, "geometry": geometry}
+    height, width = picture.size
+    variation, _ = Variation.of(Augmentation.of(mllib), ImageInput(height=height, width=width))
+    after = variation.picture(picture, np.random.default_rng(seed))
+    assert after.boxes is not None
+    assert after.labels is not None
+    assert after.labels.tolist() == [7] * len(after.boxes)
+    found = blue(after.image)
+    if not len(after.boxes):
+        assert found is None
+        return
+    ((left, top, right, bottom),) = after.boxes.tolist()
+    assert 0 <= left < right <= after.size[1]
+    assert 0 <= top < bottom <= after.size[0]
+    if found is not None:
+        assert found[0] >= left - 1
+        assert found[1] >= top - 1
+        assert found[2] <= right + 1
+        assert found[3] <= bottom + 1
 
 
 def test_a_cut_drops_labels_with_their_boxes() -> None:
