@@ -9,6 +9,7 @@ import pybase64
 
 from ddstream.api.envelope import Json, dumps
 from ddstream.api.predict import PredictRequest
+from ddstream.connectors.fetch import TEXT_URI
 from ddstream.data import Array
 
 _TO_BGR = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
@@ -31,7 +32,10 @@ def encode_png(pixels: Array) -> bytes:
 
 
 def request_body(request: PredictRequest) -> bytes:
-    """The documented JSON of a request, bytes and arrays as base64, for an edge that travels."""
+    """The documented JSON of a request, bytes and arrays as base64, for an edge that travels.
+
+    Bytes that are a text say so: the text itself might be taken for a path.
+    """
     members: Json = request.model_dump(by_alias=True, exclude_unset=True)
     return dumps({**members, "data": [_element(element) for element in request.data]})
 
@@ -40,4 +44,13 @@ def _element(element: Any) -> str:
     if isinstance(element, str):
         return element
     content = element if isinstance(element, bytes) else encode_png(element)
-    return pybase64.b64encode(content).decode("ascii")
+    packed = pybase64.b64encode(content).decode("ascii")
+    return TEXT_URI + packed if _is_text(content) else packed
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in content

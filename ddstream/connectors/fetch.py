@@ -26,6 +26,8 @@ from ddstream.roots import OutsideRoots, Roots
 _REDIRECTS = 5
 _CHUNK = 1 << 16
 _URL = ("http://", "https://")
+TEXT_URI = "data:text/plain;base64,"
+"""What bytes of a text begin with where they travel: they are no path, whatever they say."""
 
 
 class Fetcher:
@@ -66,6 +68,9 @@ class Fetcher:
     def inline(self, element: object, index: int) -> Datum | None:
         """The datum of an element that is content for certain, without any I/O; else None."""
         if isinstance(element, str):
+            if element.startswith(TEXT_URI):
+                text = _unpacked(element)
+                return None if text is None else Datum(str(index), text)
             url = element.startswith((*_URL, "file://")) or self._stores.serves(element)
             content = (len(element) > LONGEST_PATH and not url) or element.startswith("data:")
             return Datum(str(index), element) if content else None
@@ -88,6 +93,8 @@ class Fetcher:
             element = os.fsdecode(element)
         if not isinstance(element, str):
             raise InputError(f"data[{index}] must be a string")
+        if element.startswith(TEXT_URI):
+            raise InputError(f"data[{index}] is a data URI that is not in base64")
         if element.startswith(_URL):
             limit = self._timeout if timeout < 0 else min(timeout, self._timeout)
             return Datum(element, await self._get(element, limit))
@@ -230,3 +237,10 @@ def _not_public(host: str) -> InputError:
 
 def _failed(url: str, reason: str) -> InputError:
     return InputError(f"could not fetch {url[:200]}: {reason[:300]}")
+
+
+def _unpacked(element: str) -> bytes | None:
+    try:
+        return pybase64.b64decode(element.removeprefix(TEXT_URI), validate=True)
+    except ValueError:
+        return None

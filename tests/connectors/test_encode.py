@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
-from ddstream.connectors.encode import encode_png
+from ddstream.api.predict import PredictRequest
+from ddstream.connectors.encode import encode_png, request_body
 from ddstream.data import Array
 
 RNG = np.random.default_rng(7)
@@ -31,6 +34,12 @@ def test_a_view_into_a_larger_array_is_an_image_too() -> None:
     frames = RNG.integers(0, 256, (2, 6, 8, 3), np.uint8)
     view = frames[1, ::2, ::-1]
     assert (decoded(encode_png(view))[..., ::-1] == view).all()
+
+
+def test_bytes_of_a_text_travel_as_such() -> None:
+    data = ["a", "/etc/hosts é".encode(), b"\xff\xd8", b"\0"]
+    sent = json.loads(request_body(PredictRequest(service="s", data=data)))["data"]
+    assert sent == ["a", "data:text/plain;base64,L2V0Yy9ob3N0cyDDqQ==", "/9g=", "AA=="]
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,14 @@ def test_arrays_long_strings_and_data_uris_are_inline() -> None:
     assert fetcher().inline("data:image/png;base64,AAAA", 2) is not None
 
 
+async def test_bytes_of_a_text_are_no_path_where_they_arrive() -> None:
+    packed = "data:text/plain;base64,L2V0Yy9ob3N0cw=="
+    assert fetcher().inline(packed, 2) == Datum("2", b"/etc/hosts")
+    assert fetcher().inline(packed + "?", 0) is None
+    with pytest.raises(InputError, match=r"data\[3\] is a data URI that is not in base64"):
+        await fetcher().fetch(packed + "?", 3, timeout=1)
+
+
 @pytest.mark.parametrize("element", ["cat.jpg", "http://a/" + "b" * 5000, "file:///" + "b" * 5000])
 def test_what_may_need_waiting_is_not_inline(element: object) -> None:
     assert fetcher().inline(element, 0) is None
