@@ -64,8 +64,8 @@ def of_file(path: str | Path, uri: str, roots: Roots) -> Iterator[Iterator[Line]
     if real is None:
         raise InputError(f"{uri[:200]} does not exist")
     try:
-        with roots.open(real) as file:
-            yield parsed(io.TextIOWrapper(file, encoding="utf-8-sig"), uri)
+        with roots.open(real) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+            yield parsed(text, uri)
     except OSError as error:
         reason = InputError(f"{uri[:200]} could not be read: {error}")
         raise reason.graded(severity(error)) from error
