@@ -22,6 +22,7 @@ from ddstream.engine.pipeline import Errand
 from ddstream.engine.work import Plan, Work
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
+from ddstream.tasks.options import idle
 
 PLANS = 64
 """Plans that a service keeps; callers use few sets of parameters, an attacker many."""
@@ -184,20 +185,22 @@ class Service:
         output = OutputParameters.parse(raw_output, "parameters.output", ParameterError)
         mllib = merged(own.mllib, parameters.mllib)
         call = self.backend.call_parameters(mllib, output)
+        task = self.backend.task(call)
         parts = (
             ("parameters.input", connector.parameters),
             ("parameters.mllib", call),
             ("parameters.output", output),
         )
+        unknown = [line for where, part in parts for line in part.unknown(where)]
         return Plan(
             connector=connector,
             backend=self.backend,
             parameters=call,
-            task=self.backend.task(call),
+            task=task,
             output=output,
             fetch_timeout=float(getattr(connector.parameters, "timeout", 6000)),
             group=(id(self.backend), repr(call)),
-            warnings=tuple(line for where, part in parts for line in part.unknown(where)),
+            warnings=(*unknown, *idle(output, task.name)),
             # Creation's are for trainings: most predictions are of data without labels.
             measures=output.measure if parameters.output.get("measure") else (),
             mllib=mllib,

@@ -25,7 +25,17 @@ from ddstream.api.predict import OutputParameters
 from ddstream.api.torch import TorchParameters
 from ddstream.backends.protocol import Setup, Trainable
 from ddstream.connectors.protocol import Limits
-from ddstream.data import OUTPUT, Batch, Datasets, Datum, ModelStats, Outputs, Sample
+from ddstream.data import (
+    OUTPUT,
+    UNSIZED,
+    Batch,
+    Datasets,
+    Datum,
+    Dimensions,
+    ModelStats,
+    Outputs,
+    Sample,
+)
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks import TASKS, Task
@@ -83,6 +93,12 @@ class RecordConnector:
 
     def describe(self) -> Mapping[str, Any]:
         return {}
+
+    def dimensions(self) -> Dimensions:
+        return UNSIZED
+
+    def labelled(self, datum: Datum, mllib: Mapping[str, Any]) -> Iterable[Sample]:
+        raise InputError("records have no labels")
 
     def read(self, datum: Datum) -> Iterable[Sample]:
         content = datum.content

@@ -102,10 +102,21 @@ async def test_data_that_is_missing_or_no_image_is_refused(desk: Desk) -> None:
 async def test_a_parameter_that_is_wrong_or_not_supported_is_refused_by_name(desk: Desk) -> None:
     await desk.create()
     path = str(desk.images[0])
-    with pytest.raises(ParameterError, match="bbox"):
-        await desk.predict([path], bbox=True)
+    with pytest.raises(ParameterError, match="index_gpu is not supported"):
+        await desk.predict([path], index_gpu=True)
     with pytest.raises(ParameterError, match="best"):
         await desk.predict([path], best="all")
+
+
+async def test_an_option_of_another_task_is_refused_or_named(desk: Desk) -> None:
+    await desk.create()
+    path = str(desk.images[0])
+    with pytest.raises(ParameterError, match="bbox: the service finds no objects"):
+        await desk.predict([path], bbox=True)
+    answer = await desk.predict([path], best_bbox=3)
+    assert answer.head["warnings"] == [
+        "parameters.output.best_bbox was ignored: classification has none"
+    ]
 
 
 async def test_calls_side_by_side_get_their_own_answers(desk: Desk) -> None:

@@ -1,0 +1,34 @@
+"""Options of `parameters.output` that only some tasks have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ddstream.api.predict import OutputParameters
+
+_DETECTION: Final = frozenset({"detection"})
+_CTC: Final = frozenset({"ctc"})
+HAVING: Mapping[str, frozenset[str]] = {
+    "best_bbox": _DETECTION,
+    "nms_threshold": _DETECTION,
+    "top_k": _DETECTION,
+    "rois": _DETECTION,
+    "multibox_rois": _DETECTION,
+    "ctc": _CTC,
+    "blank_label": _CTC,
+    "confidences": frozenset({"segmentation"}),
+    "logits_blob": frozenset({"classification"}),
+    "regression": frozenset({"classification", "regression"}),
+}
+"""The tasks that each of them belongs to; others of a detector are refused by the backend."""
+
+
+def idle(output: OutputParameters, task: str) -> list[str]:
+    """A warning for each option that was given, asks for something, and that the task has not."""
+    neutral = OutputParameters()
+    return [
+        f"parameters.output.{name} was ignored: {task} has none"
+        for name, tasks in HAVING.items()
+        if task not in tasks and getattr(output, name) != getattr(neutral, name)
+    ]
