@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,14 +23,10 @@ from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.roots import Roots
 
-_NOT_A_FOLDER = "is a CSV file, but CSVTS connector only supports directory during training."
-
-
-class Place(NamedTuple):
-    """A window: the number of its file, and the step where it begins."""
-
-    file: int
-    start: int
+_NONE: Final = np.empty((0, 2), np.int64)
+_MOST: Final = 3
+"""Most files that a warning names."""
+_NOT_A_FOLDER: Final = "is a CSV file, but CSVTS connector only supports directory during training."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +44,16 @@ class Order:
         return Dialect(self.wanted.separator, self.wanted.quote)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Folder:
-    """The tables of a folder, a file a series, and the windows that are taken from them."""
+    """The tables of a folder, a file a series, and the windows that are taken from them.
+
+    `places` (N x 2) are the number of the file of each window, and the step where it begins.
+    """
 
     name: str
     files: Sequence[Path]
-    places: Sequence[Place] = ()
+    places: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +74,9 @@ class SeriesSet:
 
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Window `index`; windows are not varied."""
-        place = self.folder.places[index]
-        file = self.folder.files[place.file]
-        return self.cutting.labelled(self.series[file], place.start, str(file))
+        number, start = self.folder.places[index].tolist()
+        file = self.folder.files[number]
+        return self.cutting.labelled(self.series[file], start, str(file))
 
 
 def series_datasets(order: Order, data: Sequence[Path]) -> Datasets:
@@ -138,9 +137,9 @@ class _Gathering:
         self._cutting = Cutting(self._columns, units, wanted)
         placed = [self._placed(folder, steps) for folder in folders]
         self._train, *self._tests = self._split(placed)
-        if not self._train.places:
+        if not len(self._train.places):
             raise ParameterError("No data found in training dataset")
-        if not self._tests or not all(each.places for each in self._tests):
+        if not self._tests or not all(len(each.places) for each in self._tests):
             raise ParameterError("empty test dataset")
 
     def streams(self) -> Streams:
@@ -182,7 +181,7 @@ class _Gathering:
         if len(files) < len(inside):
             others = len(inside) - len(files)
             self._warnings.append(f"{path}: {others} files are not .csv and were left out")
-        return Folder(path.name, files)
+        return Folder(path.name, files, _NONE)
 
     def _first_columns(self, file: Path) -> Columns:
         if self._order.kept.header:
@@ -209,32 +208,37 @@ class _Gathering:
         return replace(known, labels=labels)
 
     def _placed(self, folder: Folder, steps: Mapping[Path, int]) -> Folder:
-        places = []
+        parts, short = [_NONE], []
         for number, file in enumerate(folder.files):
             begins = self._cutting.labelled_starts(steps[file])
+            parts.append(np.array([(number, start) for start in begins], np.int64).reshape(-1, 2))
             if not begins:
-                self._warnings.append(
-                    f"{file} has {steps[file]} steps, fewer than {self._cutting.length}: left out"
-                )
-            places += [Place(number, start) for start in begins]
-        return replace(folder, places=places)
+                short.append(file.name)
+        if short:
+            some = ", ".join(short[:_MOST]) + (", ..." if len(short) > _MOST else "")
+            self._warnings.append(
+                f"{folder.name}: {len(short)} series have fewer than {self._cutting.length} steps "
+                f"and were left out: {some}"
+            )
+        return replace(folder, places=np.concatenate(parts))
 
     def _split(self, folders: list[Folder]) -> list[Folder]:
         """With a test split, the end of the training windows is held out, shuffled if asked for."""
         wanted, train = self._order.wanted, folders[0]
         if not wanted.test_split:
             return folders
-        places = list(train.places)
+        number = len(train.places)
+        order = np.arange(number)
         if wanted.shuffle:
             rng = np.random.default_rng(wanted.seed if wanted.seed >= 0 else None)
-            places = [places[number] for number in rng.permutation(len(places))]
-        kept = staying(len(places), wanted.test_split)
-        held_out = replace(train, name="split", places=sorted(places[kept:]))
-        return [replace(train, places=sorted(places[:kept])), held_out]
+            order = rng.permutation(number)
+        kept = staying(number, wanted.test_split)
+        stay, leave = (train.places[np.sort(each)] for each in (order[:kept], order[kept:]))
+        return [replace(train, places=stay), replace(train, name="split", places=leave)]
 
     def _samples(self, folder: Folder) -> Iterator[Sample]:
         for number, file in enumerate(folder.files):
-            begins = [place.start for place in folder.places if place.file == number]
+            begins = folder.places[folder.places[:, 0] == number, 1].tolist()
             if not begins:
                 continue
             series = self._cutting.units.scaled(self._read(file))

@@ -57,7 +57,8 @@ def test_each_file_is_a_series_and_each_folder_a_set(tmp_path: Path, folder: Pat
 def test_a_series_that_is_too_short_is_left_out_and_named(tmp_path: Path, folder: Path) -> None:
     sets = made(tmp_path / "m", folder, folder, label="y", timesteps=15)
     assert spans(sets.train) == ["a.csv #0_14", "a.csv #5_19"]
-    assert f"{folder}/b.csv has 12 steps, fewer than 15: left out" in sets.warnings
+    said = "train: 1 series have fewer than 15 steps and were left out: b.csv"
+    assert sets.warnings == [said, said]
 
 
 @pytest.mark.parametrize(
