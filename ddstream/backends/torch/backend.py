@@ -50,6 +50,13 @@ REMEMBERS = "continues"
 """What a sample's `meta` and a model of memory have: the next pass goes on from the one before."""
 FOLDED = frozenset({"classification", "regression"})
 """Purposes whose models have no settings of their own."""
+ABLE = {
+    "bbox": ("detection", "finds no objects"),
+    "logits": ("detection", "finds no objects"),
+    "ctc": ("ctc", "reads no texts"),
+    "confidences": ("segmentation", "gives pixels no classes"),
+}
+"""Members of `parameters.output` by the purpose that they need, and what other services do."""
 
 
 class TorchBackend:
@@ -214,12 +221,11 @@ def words(repository: Repository) -> list[str]:
 
 
 def check_objects(purpose: str, call: TorchCall, output: OutputParameters) -> None:
-    """Raises ParameterError for what only a detector can do, or cannot do."""
-    detects = purpose == "detection"
-    for name in ("bbox", "logits"):
-        if getattr(output, name) and not detects:
-            raise ParameterError(f"parameters.output.{name}: the service finds no objects")
-    if detects and call.extract_layer in ("last", "final"):
+    """Raises ParameterError for what only some services can do, or a detector cannot."""
+    for name, (able, lacking) in ABLE.items():
+        if getattr(output, name) and purpose != able:
+            raise ParameterError(f"parameters.output.{name}: the service {lacking}")
+    if purpose == "detection" and call.extract_layer in ("last", "final"):
         raise ParameterError(f"{MLLIB}.extract_layer: a detector has no one last layer")
 
 

@@ -76,6 +76,8 @@ class Masks:
             "dice_weighted_all": RunningDice(),
             "focal": self._focal,
         }
+        if self._weights is not None and name.startswith("dice"):
+            raise ParameterError(f"parameters.mllib.class_weights: the loss {name} has its own")
         if name not in table:
             known = ", ".join(each for each in table if each)
             raise ParameterError(f"unknown loss: {name}; there is: {known}")
@@ -154,4 +156,10 @@ def _sized(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _logits(result: object) -> torch.Tensor:
-    return tensor(result["out"] if isinstance(result, Mapping) and "out" in result else result)
+    """Logits N x C x h x w. Raises ParameterError for anything else."""
+    found = tensor(result["out"] if isinstance(result, Mapping) and "out" in result else result)
+    if found.dim() != 4:
+        raise ParameterError(
+            f"the model gives {tuple(found.shape)}: images x classes x height x width are expected"
+        )
+    return found
