@@ -132,6 +132,17 @@ def test_rows_of_tables_have_as_many_cells_as_the_first(tmp_path: Path) -> None:
     ]
 
 
+def test_series_are_the_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text("a,b\n1,2\n3,4\n")
+    found, _ = check("nbeats", tmp_path)
+    assert (found["files"], found["samples"], found["errors"]) == (2, 4, 0)
+    found, _ = check("nbeats", tmp_path / "one.csv")
+    assert found["first_errors"] == [
+        f"{tmp_path}/one.csv is a file where a folder of series is expected",
+    ]
+
+
 def test_sparse_rows_are_labels_and_pairs(tmp_path: Path) -> None:
     rows = tmp_path / "rows.svm"
     rows.write_text("1 3:0.5 7:1 # note\n0 2:1\n1 3\n1 x:1\n")

@@ -30,7 +30,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> SceneFiles:
     return write_scenes(tmp_path_factory.mktemp("scenes"), Scenes(train=6, test=3, side=SIDE))
 
 
-def trained(deepdetect: Command, name: str, data: tuple[Path, Path], model: Path) -> Said:
+def trained(
+    deepdetect: Command, name: str, data: tuple[Path, Path], model: Path, *more: str
+) -> Said:
     """A short training of a small model."""
     config = model.with_suffix(".yaml")
     options = {"service_mllib": {"template_params": SMALL[name]}, "nclasses": 3 + (name[0] == "s")}
@@ -39,6 +41,7 @@ def trained(deepdetect: Command, name: str, data: tuple[Path, Path], model: Path
         *("train", name, "--config", config, "--repository", model),
         *("--train-data", data[0], "--test-data", data[1], "--width", SIDE, "--height", SIDE),
         *("--iterations", 2, "--poll-interval", 0.05, "--visdom-results-count", 2),
+        *more,
     )
 
 
@@ -73,7 +76,11 @@ def test_boxes_are_learned_and_drawn_by_yolox(
     deepdetect: Command, scenes: SceneFiles, tmp_path: Path
 ) -> None:
     model = tmp_path / "yolox"
-    done = trained(deepdetect, "yolox", scenes.boxes, model)
+    # In one call, without a look at it in between.
+    done = trained(deepdetect, "yolox", scenes.boxes, model, "--sync")
+    assert not done.of("training_status")
+    losses = [each["iteration"] for each in done.of("metric") if each["name"] == "train_loss"]
+    assert losses == [0, 1]
     checked(done, model, {"map-05", "map-50", "map-90", "iou_loss"})
     assert done.of("dataset_check")[0]["boxes"] > 0
     images = sorted((scenes.boxes[0].parents[1] / "images").glob("test-*.png"))

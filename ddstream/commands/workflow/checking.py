@@ -178,6 +178,12 @@ def _tables(found: Findings, rules: Rules) -> None:
         found.counts["columns"] = columns
 
 
+def _series(found: Findings, rules: Rules) -> None:
+    if not found.path.is_dir():
+        raise InputError(f"{found.path} is a file where a folder of series is expected")
+    _tables(found, rules)
+
+
 def _sparse(found: Findings, rules: Rules) -> None:
     """Rows of `label index:value ...`."""
     for number, line in _rows(found.path):
@@ -197,7 +203,7 @@ _CHECKS: Mapping[str, Check] = {
     "masks": _masks,
     "letters": _letters,
     "tokens": _texts,
-    "series": _tables,
+    "series": _series,
     "tables": _tables,
     "rows": _sparse,
 }

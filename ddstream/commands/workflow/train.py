@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ddstream.api.parameters import merged
 from ddstream.commands.workflow import curves, said
 from ddstream.commands.workflow.checking import checked
 from ddstream.commands.workflow.events import Events, Format, Printer
-from ddstream.commands.workflow.following import Following, failure
+from ddstream.commands.workflow.following import HISTORY, Following, failure
 from ddstream.commands.workflow.history import NewPoints, Schedule
 from ddstream.commands.workflow.live import LiveView
 from ddstream.commands.workflow.options import TrainOptions
@@ -97,8 +98,8 @@ class Run:
             self._take_up()
             self._check()
             report = self._train()
-        status, error = str(report.get("status", "finished")), failure(report)
-        self._conclude(status)
+            status, error = str(report["status"]), failure(report)
+            self._conclude(status)
         message = error.get("dd_msg") or error.get("msg")
         measure = report.get("measure")
         self.events("run_finished", run_id=run_id, status=status, measure=measure, message=message)
@@ -162,13 +163,17 @@ class Run:
         return report
 
     def _trained(self, service: Service) -> Mapping[str, Any]:
-        options = self.options
-        if options.sync:
-            return {"status": "finished", **service.train(**training(options))}
-        job = service.train(**training(options), asynchronous=True)
+        options, run_id, wanted = self.options, self.folder.run_id, training(self.options)
         schedule = Schedule(options.iterations, options.test_interval, self.start)
         points = NewPoints(schedule, self.known)
-        return Following(job, options, self.events, points, self.folder.run_id).report()
+        if not options.sync:
+            job = service.train(**wanted, asynchronous=True)
+            return Following(job, options, self.events, points, run_id).report()
+        wanted["output_parameters"] = merged(wanted["output_parameters"], HISTORY)
+        report = {"status": "finished", **service.train(**wanted)}
+        for point in points(report):
+            self.events("metric", run_id=run_id, **point._asdict())
+        return report
 
     def _draw(self, service: Service) -> None:
         """Draw what the model predicts of some test images."""
