@@ -149,6 +149,13 @@ class ClassScore(AnswerObject):
     last: bool | None = Field(default=None, description="True on the last element only.")
 
 
+class SeriesStep(AnswerObject):
+    """One step of a time series."""
+
+    out: list[float] = Field(description="The number of each column that is told.")
+    last: bool | None = Field(default=None, description="True on the last step only.")
+
+
 class Prediction(OpenObject):
     """What was predicted from one datum."""
 
@@ -156,6 +163,7 @@ class Prediction(OpenObject):
     classes: list[ClassScore] = Field(description="Classes, most probable first.")
     rois: list[ClassScore] | None = Field(default=None, description="Objects with features.")
     vector: list[ClassScore] | None = Field(default=None, description="Targets of a regression.")
+    series: list[SeriesStep] | None = Field(default=None, description="Steps of a time series.")
     vals: list[float] | None = Field(default=None, description="Values of an extracted layer.")
     loss: float | None = Field(default=None, description="Loss; 0 where there is none.")
     last: bool | None = Field(default=None, description="True on the last prediction only.")
