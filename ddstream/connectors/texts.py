@@ -58,6 +58,8 @@ def text_datasets(order: Order, data: Sequence[Path]) -> Datasets:
     wanted, template = order.wanted, order.mllib.get("template")
     if template in ("bert", "gpt2") and not wanted.ordered_words:
         raise InputError(f"Need ordered_words = true with backend torch and template {template}")
+    if order.mllib.get("ntargets") and not order.nclasses:
+        raise ParameterError("parameters.mllib.ntargets: texts have classes, no numbers to learn")
     if not data:
         raise InputError("missing data")
     wish = Wish(
