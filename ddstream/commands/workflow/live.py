@@ -23,6 +23,7 @@ from rich.text import Text
 from ddstream.commands.workflow.curves import grouped
 from ddstream.commands.workflow.events import Event, as_text
 from ddstream.commands.workflow.history import EVERY_ITERATION
+from ddstream.commands.workflow.outcomes import QUIET
 from ddstream.commands.workflow.plots import curve, sparkline
 from ddstream.commands.workflow.run_folder import Points
 from ddstream.logs import configure
@@ -69,7 +70,7 @@ class LiveView:
         if name == "run_started":
             self._live.start()
             # What is logged from now on goes above the view.
-            configure("WARNING", "text", stream=sys.stderr)
+            configure(QUIET, "text", stream=sys.stderr)
 
     def known(self, points: Points) -> None:
         """Begin with the points of earlier runs."""
@@ -80,7 +81,7 @@ class LiveView:
         if self._live.is_started:
             self._live.refresh()
             self._live.stop()
-            configure("INFO", "text")
+            configure(QUIET, "text")
 
     def _advance(self, event: Event) -> None:
         measure: Mapping[str, Any] = event.get("measure") or {}

@@ -10,9 +10,12 @@ import typer
 
 from ddstream.commands.workflow.options import Unavailable
 from ddstream.face.failures import DeepDetectError
+from ddstream.logs import configure
 
 log = logging.getLogger(__name__)
 
+QUIET = "WARNING"
+"""What is logged of a workflow: its events tell the rest."""
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
@@ -44,6 +47,7 @@ def explained(error: BaseException) -> str:
 @contextmanager
 def outcomes() -> Iterator[None]:
     """Say what went wrong on stderr, and end with the code of it: 1, 2 or 130."""
+    configure(QUIET, "text")
     try:
         yield
     except KeyboardInterrupt:
