@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import distributed
 
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.devices import half
@@ -19,6 +20,7 @@ from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Tensor
 from ddstream.backends.torch.schedule import rate
 from ddstream.backends.torch.sharpness import uphill
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
+from ddstream.backends.torch.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,14 @@ class Stepping:
         self._half = half(parameters, device)
         self._scaler = torch.GradScaler(device.type, enabled=self._half is torch.float16)
         self._shown = ExitStack()
+        self._called: Any = self.module
+        self._ranks = 1
+
+    def join(self, ranks: int) -> None:
+        """Average gradients and losses with other processes from here on, whose weights become
+        this one's if it is the first; the process group is there."""
+        self._ranks = ranks
+        self._called = Together(self.module)
 
     def train(self) -> None:
         """The next passes are for learning; what is frozen works as in prediction."""
@@ -103,16 +113,15 @@ class Stepping:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.zero_grad(set_to_none=True)
-        losses = [self._backward(batch, len(batches)) for batch in batches]
+        losses = self._descend(batches)
         if self._solver.sam:
             with uphill(self.module, self._learning, self._solver.sam_rho):
-                for batch in batches:
-                    self._backward(batch, len(batches))
+                self._descend(batches)
         self._change(iteration)
         # The one wait for the device in an iteration, after all its work was handed over.
         names = list(losses[0].parts)
         rows = [[each.total, *(each.parts[name] for name in names)] for each in losses]
-        total, *parts = _summed(rows)
+        total, *parts = self._summed(rows)
         return Stepped(total, learning_rate, dict(zip(names, parts, strict=True)))
 
     def results(self, batch: Loaded) -> Tensors:
@@ -129,9 +138,16 @@ class Stepping:
             if follower is not None:
                 follower.follow(iteration)
 
+    def _descend(self, batches: Sequence[Loaded]) -> list[Losses]:
+        """The mean gradient of the batches, of all ranks; ranks exchange theirs with the last."""
+        *before, last = batches
+        with self._called.no_sync() if self._ranks > 1 else nullcontext():
+            losses = [self._backward(batch, len(batches)) for batch in before]
+        return [*losses, self._backward(last, len(batches))]
+
     def _backward(self, batch: Loaded, share: int) -> Losses:
         with self._arithmetic():
-            losses = self._objective.losses(self.module, self._inputs(batch), batch.targets)
+            losses = self._objective.losses(self._called, self._inputs(batch), batch.targets)
         total = losses.total / share
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         parts = {name: each.detach() / share for name, each in losses.parts.items()}
@@ -146,11 +162,11 @@ class Stepping:
         }
         return arguments(placed, batch.normalise, torch.float32, self._model.channels)
 
-
-def _summed(rows: Sequence[Sequence[torch.Tensor]]) -> list[float]:
-    sums: list[float] = (
-        torch.stack([torch.stack([each.reshape(()).float() for each in row]) for row in rows])
-        .sum(0)
-        .tolist()
-    )
-    return sums
+    def _summed(self, rows: Sequence[Sequence[torch.Tensor]]) -> list[float]:
+        flat = [torch.stack([each.reshape(()).float() for each in row]) for row in rows]
+        sums = torch.stack(flat).sum(0)
+        if self._ranks > 1:
+            distributed.all_reduce(sums)
+            sums /= self._ranks
+        found: list[float] = sums.tolist()
+        return found

@@ -13,6 +13,7 @@ from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture, sized
 from ddstream.backends.torch.checkpoints import SolverState, going_on, model_config, read_solver
+from ddstream.backends.torch.crew import Duty
 from ddstream.backends.torch.devices import devices
 from ddstream.backends.torch.model import Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
@@ -35,13 +36,15 @@ class TorchTrainer:
     `warnings`, and the `history` that it goes on with, are there once `fit` has returned.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, ranks: Sequence[torch.device] = ()) -> None:
+        """`ranks` are devices, each of a process of its own, instead of those of `setup`."""
         if setup.service_type == "unsupervised":
             raise ParameterError("an unsupervised service cannot be trained")
         self._setup = setup
         self.warnings: list[str] = []
         self.history: Mapping[str, Sequence[float]] = {}
-        one_device(TorchParameters.parse(setup.mllib, MLLIB, ParameterError))
+        parameters = TorchParameters.parse(setup.mllib, MLLIB, ParameterError)
+        self._devices = ranks or devices(parameters)
 
     def fit(
         self,
@@ -64,9 +67,8 @@ class TorchTrainer:
         dimensions = sized(parameters, data.dimensions, crop=parameters.crop_size)
         start = checkpoint.weights if checkpoint else None
         setup = self._setup
-        model = load_model(
-            Plan(parameters, repository, dimensions, setup.weights, start, setup.pretrained)
-        )
+        plan = Plan(parameters, repository, dimensions, setup.weights, start, setup.pretrained)
+        model = load_model(plan)
         state = _state(checkpoint, parameters)
         fresh = state is not None and state.solver_type != parameters.solver.solver_type
         course = Course(
@@ -75,10 +77,11 @@ class TorchTrainer:
             data=data,
             model=model,
             objective=objective,
-            device=one_device(parameters),
+            device=self._devices[0],
             task=task,
             measures=measures or task.measures,
             showing=showing,
+            duty=Duty(plan, name, parameters, self._devices) if self._devices[1:] else None,
         )
         first = checkpoint.iteration if checkpoint else 0
         training = Training(course, first, state, fresh=fresh)
@@ -102,14 +105,6 @@ def _files(data: Datasets, architecture: Architecture) -> dict[str, bytes]:
     """What who loads the weights needs beside them."""
     classes = {CLASSES: class_lines(data.classes)} if data.classes else {}
     return {**classes, ARCHITECTURE: architecture.file(), **data.files}
-
-
-def one_device(parameters: TorchParameters) -> torch.device:
-    """Where a training runs. Raises ParameterError if several GPUs are asked for."""
-    found = devices(parameters)
-    if len(found) > 1:
-        raise ParameterError(f"{MLLIB}.gpuid: training on several GPUs is not supported")
-    return found[0]
 
 
 def _check_data(data: Datasets, nclasses: int) -> None:

@@ -6,8 +6,8 @@ import math
 import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.best import BestModels
 from ddstream.backends.torch.checkpoints import SolverState, model_config
+from ddstream.backends.torch.crew import Crew, Duty, crew, packed
 from ddstream.backends.torch.evaluation import Evaluation
 from ddstream.backends.torch.keeping import Keeper
 from ddstream.backends.torch.live import LiveValues, Step
@@ -48,6 +49,8 @@ class Course:
     task: Task
     measures: Sequence[str]
     showing: Showing | None = None
+    duty: Duty | None = None
+    """What other ranks would do, where there are several devices."""
 
 
 class Training:
@@ -72,7 +75,7 @@ class Training:
             shuffle=data.shuffle,
             seed=seed if seed >= 0 else secrets.randbits(32),
             training=True,
-            pinned=course.device.type == "cuda",
+            pinned=course.device.type == "cuda" and course.duty is None,
         )
         self._reading = reading
         self._loader = Loader(data.train, reading, course.objective)
@@ -87,6 +90,7 @@ class Training:
         wish = course.showing
         self._shown = Shown(wish, self._evaluation) if wish and wish.enabled else None
         self._predictions: Mapping[str, Any] = {}
+        self._resumed: Sequence[Mapping[str, Any]] = ()
         self._iteration = start
         self._batches = 0
         self._train_loss = 0.0
@@ -133,6 +137,7 @@ class Training:
 
     def _restore(self, state: SolverState, *, fresh: bool) -> None:
         if not fresh:
+            self._resumed = (state.optimizer, state.followers)
             self._stepping.resume(state.optimizer, state.followers)
         same = state.per_epoch == self._loader.per_epoch
         epochs = -(-state.batches // state.per_epoch)
@@ -144,9 +149,21 @@ class Training:
 
     def _iterate(self) -> Generator[Progress, None, None]:
         self._stepping.train()
-        with closing(self._loader.batches(self._batches)) as batches:
+        if self._iteration >= self._solver.iterations:
+            return
+        with (
+            closing(self._loader.batches(self._batches)) as batches,
+            self._crew() as others,
+        ):
             while self._iteration < self._solver.iterations:
-                yield from self._conclude(self._step(batches))
+                yield from self._conclude(self._step(batches, others))
+
+    def _crew(self) -> AbstractContextManager[Crew | None]:
+        duty = self._course.duty
+        if duty is None:
+            return nullcontext()
+        started = replace(duty, resumed=packed(*self._resumed), seed=self._reading.seed)
+        return crew(started, self._stepping)
 
     def _conclude(self, points: dict[str, float]) -> Generator[Progress, None, None]:
         """What follows an iteration: the test, the checkpoint that is due, and the word of it."""
@@ -189,13 +206,15 @@ class Training:
         due = interval > 0 and self._iteration % interval == 0
         return due or self._iteration >= self._solver.iterations
 
-    def _step(self, batches: Iterator[Loaded]) -> dict[str, float]:
-        """One iteration: `iter_size` batches, one change of the weights."""
+    def _step(self, batches: Iterator[Loaded], others: Crew | None) -> dict[str, float]:
+        """One iteration: `iter_size` batches a device, one change of the weights."""
         began = time.perf_counter()
-        taken = [next(batches) for _ in range(self._solver.batches)]
+        count = self._solver.batches * (others.size if others else 1)
+        taken = [next(batches) for _ in range(count)]
         self._batches = taken[-1].number + 1
         self._sound = False
-        stepped = self._stepping.step(taken, self._iteration)
+        with others.step(taken, self._iteration) if others else nullcontext(taken) as own:
+            stepped = self._stepping.step(own, self._iteration)
         self._train_loss = stepped.loss
         self._losses = stepped.parts
         if not math.isfinite(self._train_loss):
