@@ -249,3 +249,22 @@ def test_images_without_objects_are_learned_from(repository: Repository) -> None
     assert told[-1].points["train_loss"] > 0
     assert told[-1].measures is not None
     assert told[-1].measures[0]["map"] == 0.0
+
+
+def test_features_of_regions_come_with_their_boxes(repository: Repository) -> None:
+    params = {"template": "fasterrcnn", "template_params": {"backbone": "mobilenet_v3_small"}}
+    backend = loaded(repository, **params)
+    batch = Batch.of([sample("a", [], []), sample("b", [], [])])
+    layer = "roi_heads.box_head.fc7"
+    output = OutputParameters(rois=layer, multibox_rois=True, logits=True)
+    call = backend.call_parameters({"nclasses": 2, **params}, output)
+    task = backend.task(call)
+    rows: Any = task.activate(backend.forward(batch, call))
+    for row, each in zip(rows, batch.samples, strict=True):
+        answer = task.decode(row, each, output)
+        assert len(answer["vals"]) == 1024
+        assert len(answer["rois"]) > 0
+        assert all(len(roi["vals"]) == 1024 and len(roi["logits"]) == 3 for roi in answer["rois"])
+    wrong = OutputParameters(rois="backbone")
+    with pytest.raises(ParameterError, match=r"rois: unknown layer backbone; there is: roi_heads"):
+        backend.call_parameters({"nclasses": 2, **params}, wrong)
