@@ -50,10 +50,8 @@ class Schema:
         Raises InputError for a column that is missing or there twice.
         """
         names = named(header, uri)
-        for what, columns in (("label", wanted.label), ("id", (wanted.id,) if wanted.id else ())):
-            for column in columns:
-                if column not in names:
-                    raise InputError(f"cannot find {what} column {column[:80]} in {uri[:200]}")
+        if wanted.id and wanted.id not in names:
+            raise InputError(f"cannot find id column {wanted.id[:80]} in {uri[:200]}")
         out = {*wanted.ignore, *wanted.label, wanted.id}
         inputs = tuple(name for name in names if name not in out)
         for column in wanted.words:

@@ -19,7 +19,12 @@ h4,4,"boat, old",60,yes
 """
 """Four rows: an id, two numbers, words of three values, and a label of two."""
 COLUMNS: dict[str, Any] = {"label": "sold", "id": "id", "categoricals": ["kind"]}
-ROWS = [[2, 1, 0, 0, 50.5], [5, 0, 1, 0, 120], [3, 1, 0, 0, 70], [4, 0, 0, 1, 60]]
+ROWS: list[list[float]] = [
+    [2, 1, 0, 0, 50.5],
+    [5, 0, 1, 0, 120],
+    [3, 1, 0, 0, 70],
+    [4, 0, 0, 1, 60],
+]
 """What the model is given of them."""
 
 

@@ -55,7 +55,7 @@ def test_columns_words_ids_and_labels_of_a_table(tmp_path: Path) -> None:
 def test_ignored_columns_are_left_out(tmp_path: Path) -> None:
     houses = written(tmp_path)
     sets = made(tmp_path, houses, houses, label="sold", ignore=["id", "kind", "garden"])
-    assert rows(everything(sets.train)) == [[r[0], r[4]] for r in ROWS]
+    assert rows(everything(sets.train)) == [[row[0], row[4]] for row in ROWS]
     assert list(sets.warnings) == ["parameters.input.ignore: there is no column garden"]
     assert [each.uri for each in everything(sets.train)] == ["1", "2", "3", "4"]
 
@@ -182,12 +182,13 @@ def test_rows_go_to_the_disk_in_constant_memory(tmp_path: Path) -> None:
 
 def test_several_columns_are_targets_or_labels(tmp_path: Path) -> None:
     table = written(tmp_path, "a,hot,wet\n1,1,0\n2,0,1\n")
-    names = {"label": ["hot", "wet"]}
+    names: dict[str, Any] = {"label": ["hot", "wet"]}
     numbers = made(tmp_path, table, table, mllib={"ntargets": 2}, **names, label_offset=[0, 5])
     assert numbers.classes == ("hot", "wet")
     target = everything(numbers.train)[0].target
     assert isinstance(target, np.ndarray)
-    assert (target.tolist(), target.dtype) == ([1, 5], np.float32)
+    assert target.tolist() == [1, 5]
+    assert target.dtype == np.float32
     several = {"multi_label": True, "nclasses": 2}
     labels = made(tmp_path, table, table, mllib=several, **names)
     assert [np.asarray(each.target).tolist() for each in everything(labels.train)] == [
