@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,11 @@ import torch
 from torch import nn
 
 from ddstream import DeepDetect
+from ddstream.api.parameters import envelope
+from ddstream.api.predict import PredictRequest
+from ddstream.api.service import ServiceDefinition
 from ddstream.data import Batch, Datum
+from ddstream.engine.engine import Engine
 from ddstream.errors import InputError, ParameterError
 from ddstream.settings import Settings
 from tests.backends.series import FORECAST, LABELS, Series, service
@@ -213,6 +219,40 @@ def test_calls_that_continue_keep_their_order_through_the_engine(reader: Series)
             [str(reader.folder / "test")], output_parameters={"measure": ["L1"]}
         )
         assert 0 < measured["measure"]["L1_mean_error"] < 0.3
+
+
+async def test_calls_that_arrive_together_go_on_from_each_other(reader: Series) -> None:
+    lines = (reader.folder / "test" / "seq_0.csv").read_text().splitlines()[1:61]
+    definition = {
+        "mllib": "torch",
+        "model": {"repository": str(reader.folder / "model")},
+        "parameters": {"input": {"connector": "csvts", "label": ["out"]}, "mllib": LSTM},
+    }
+
+    async with Engine(Settings(roots=str(reader.folder))) as engine:
+        await engine.create_service("lags", envelope(ServiceDefinition, definition))
+
+        async def told(rows: str, *, go_on: bool) -> list[float]:
+            parameters = {"input": {"continuation": go_on}}
+            body = {"service": "lags", "data": [rows], "parameters": parameters}
+            answer = await engine.predict(envelope(PredictRequest, body))
+            (prediction,) = answer.body["predictions"]
+            return [step["out"][0] for step in prediction["series"]]
+
+        whole = await told("\n".join(lines), go_on=False)
+        parts = ["\n".join(lines[start : start + 1 + start % 2]) for start in _starts(len(lines))]
+        assert "\n".join(parts) == "\n".join(lines)
+        first = await told(parts[0], go_on=False)
+        rest = await asyncio.gather(*(told(part, go_on=True) for part in parts[1:]))
+    assert [*first, *chain.from_iterable(rest)] == pytest.approx(whole, abs=1e-5)
+
+
+def _starts(steps: int) -> list[int]:
+    """Where parts of one and of two steps begin."""
+    found = [0]
+    while (following := found[-1] + 1 + found[-1] % 2) < steps:
+        found.append(following)
+    return found
 
 
 class Held(nn.Module):
