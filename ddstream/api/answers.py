@@ -156,6 +156,13 @@ class SeriesStep(AnswerObject):
     last: bool | None = Field(default=None, description="True on the last step only.")
 
 
+class ImageSize(AnswerObject):
+    """Pixels of an image."""
+
+    height: int = Field(description="Rows.")
+    width: int = Field(description="Columns.")
+
+
 class Prediction(OpenObject):
     """What was predicted from one datum."""
 
@@ -164,7 +171,13 @@ class Prediction(OpenObject):
     rois: list[ClassScore] | None = Field(default=None, description="Objects with features.")
     vector: list[ClassScore] | None = Field(default=None, description="Targets of a regression.")
     series: list[SeriesStep] | None = Field(default=None, description="Steps of a time series.")
-    vals: list[float] | None = Field(default=None, description="Values of an extracted layer.")
+    vals: list[float] | None = Field(
+        default=None, description="Values of an extracted layer, or each pixel's class, by rows."
+    )
+    imgsize: ImageSize | None = Field(default=None, description="Rows and columns of `vals`.")
+    confidences: dict[str, list[float]] | None = Field(
+        default=None, description="Each pixel's probability: of its class, or of one class."
+    )
     loss: float | None = Field(default=None, description="Loss; 0 where there is none.")
     last: bool | None = Field(default=None, description="True on the last prediction only.")
 
