@@ -13,6 +13,8 @@ import pytest
 from ddstream import DeepDetect
 from tests.scenes import Scenes, write_scenes
 
+# Each starts a process of its own, which is slow where others want the cores.
+pytestmark = pytest.mark.timeout(300)
 SIDE = 64
 EVERYTHING = {
     "mirror": True,
