@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 from ddstream.api.envelope import Answer
 from ddstream.api.parameters import ParameterObject, Strings, listed
 from ddstream.api.service import Parameters
-from ddstream.api.showing import Showing, showing
+from ddstream.api.showing import NAME, Showing, showing
 from ddstream.errors import BadRequest, DDError
 
 
@@ -109,6 +109,13 @@ class OutputParameters(ParameterObject):
     test_predictions: Annotated[Showing | None, BeforeValidator(showing)] = Field(
         default=None, description="Samples whose predictions a training's tests show."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shown_alike(cls, raw: Any) -> Any:
+        """What a test shows has as many classes as any prediction, unless said otherwise."""
+        shown = showing(raw.get(NAME)) if isinstance(raw, Mapping) and "best" in raw else None
+        return {**raw, NAME: {"best": raw["best"], **shown}} if isinstance(shown, Mapping) else raw
 
     @model_validator(mode="after")
     def _whole(self) -> OutputParameters:

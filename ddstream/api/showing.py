@@ -26,6 +26,7 @@ class Showing(ParameterObject):
     confidence_threshold: float = Field(
         default=0.0, description="Only what is strictly above this probability; 0 shows all."
     )
+    best: int = Field(default=1, ge=-1, description="Classes a sample, as in `output`; -1: all.")
     best_bbox: int = Field(default=-1, ge=-1, description="Boxes an image; -1 or 0: all.")
 
 

@@ -14,6 +14,7 @@ import torch
 from ddstream import DeepDetect
 from ddstream.api.job import History, JobRecord, blocking_answer, job_answer, report_json
 from ddstream.api.parameters import envelope
+from ddstream.api.predict import OutputParameters
 from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchParameters
 from ddstream.api.train import JobQuery
@@ -43,7 +44,7 @@ def told_by(repository: Repository, sets: int, **wish: Any) -> list[Progress]:
 
 @pytest.mark.usefixtures("traced")
 def test_the_samples_that_are_named_are_shown_after_each_test(repository: Repository) -> None:
-    found = told_by(repository, 2, indices={"test1": [7, 3]}, confidence_threshold=0.05)
+    found = told_by(repository, 2, indices={"test1": [7, 3]}, confidence_threshold=0.05, best=-1)
     assert [set(each.predictions) for each in found] == [{"test1"}, {"test1"}]
     last = found[-1].predictions["test1"]
     assert (last["test_id"], last["test_name"], last["iteration"]) == (1, "test1", 4.0)
@@ -54,6 +55,20 @@ def test_the_samples_that_are_named_are_shown_after_each_test(repository: Reposi
     assert probabilities == sorted(probabilities, reverse=True)
     assert 0.05 < min(probabilities) <= sum(probabilities) <= 1.0001
     assert first["uri"] != second["uri"]
+
+
+@pytest.mark.promise("train.output.best")
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(("best", "classes"), [({}, 1), ({"best": 3}, 3), ({"best": -1}, 10)])
+def test_as_many_classes_are_shown_as_are_asked_for(
+    repository: Repository, best: dict[str, int], classes: int
+) -> None:
+    raw = {**best, "test_predictions": {"indices": {"test0": [1]}}}
+    output = OutputParameters.parse(raw, "parameters.output", ParameterError)
+    assert output.test_predictions is not None
+    found = told_by(repository, 1, **output.test_predictions.typed())
+    (sample,) = found[-1].predictions["test0"]["samples"]
+    assert len(sample["classes"]) == classes
 
 
 @pytest.mark.usefixtures("traced")

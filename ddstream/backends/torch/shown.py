@@ -52,7 +52,7 @@ class Shown:
         self._names = [f"test{index}" for index in range(len(evaluation.sets))]
         _check(wish, dict(zip(self._names, evaluation.sets, strict=True)))
         self._output = OutputParameters(
-            best=-1,
+            best=wish.best,
             bbox=True,
             best_bbox=wish.best_bbox,
             confidence_threshold=wish.confidence_threshold,
