@@ -13,6 +13,8 @@ import yaml
 from tests.commands.conftest import Command, Said
 from tests.scenes import SceneFiles, Scenes, write_scenes
 
+pytestmark = pytest.mark.timeout(300)
+
 SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {
     "yolox": {"yolox_flavor": "yolox_nano", "width": 0.125},

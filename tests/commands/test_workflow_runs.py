@@ -14,6 +14,9 @@ from sklearn.datasets import load_wine
 from tests.commands.conftest import Command, Said
 
 
+pytestmark = pytest.mark.timeout(300)
+
+
 @dataclass(frozen=True)
 class Ground:
     """Files of a run."""

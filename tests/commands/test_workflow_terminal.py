@@ -13,7 +13,7 @@ from tests.commands.terminal import CTRL_C, at_terminal
 ENDLESS = 1_000_000
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.promise("python.cli")
 def test_ctrl_c_ends_a_training_that_keeps_its_checkpoint(tmp_path: Path) -> None:
     rows = "\n".join(f"{n % 7},{n % 3},{n % 2}" for n in range(64))

@@ -60,6 +60,7 @@ def add_workflows(app: typer.Typer, *, documented: bool = False) -> None:
 def _train(
     flags: dict[str, Any],
     name: Name,
+    *,
     config: Config = None,
     assigned: Assigned = None,
     output_format: Form = None,
@@ -83,6 +84,7 @@ def _infer(
     flags: dict[str, Any],
     name: Name,
     images: Images = None,
+    *,
     config: Config = None,
     assigned: Assigned = None,
     output_format: Form = None,

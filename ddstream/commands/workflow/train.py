@@ -12,7 +12,7 @@ from typing import Any
 from ddstream.api.parameters import merged
 from ddstream.commands.workflow import curves, said
 from ddstream.commands.workflow.checking import checked
-from ddstream.commands.workflow.events import Events, Format, Printer
+from ddstream.commands.workflow.events import Events, Format, Listener, Printer
 from ddstream.commands.workflow.following import HISTORY, Following, failure
 from ddstream.commands.workflow.history import NewPoints, Schedule
 from ddstream.commands.workflow.live import LiveView
@@ -65,7 +65,7 @@ class Run:
     profile: Profile
     options: TrainOptions
     start: int
-    view: Printer | LiveView
+    view: Listener
     folder: RunFolder = field(init=False)
     events: Events = field(init=False)
     known: Points = field(init=False, default_factory=dict)
