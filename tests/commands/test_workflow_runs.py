@@ -13,7 +13,6 @@ from sklearn.datasets import load_wine
 
 from tests.commands.conftest import Command, Said
 
-
 pytestmark = pytest.mark.timeout(300)
 
 
