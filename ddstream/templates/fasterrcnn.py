@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ LEVELS = 5
 """Of the pyramid below a residual network."""
 MOBILE_LEVELS = 3
 """Of that below a mobile one, each of which has anchors of all sizes."""
+HALVES = (torch.float16, torch.bfloat16)
 POOLED = ("roi_heads.box_roi_pool", "roi_heads.box_head")
 """Layers that see one region at a time."""
 
@@ -62,7 +63,8 @@ class FasterRcnn(Detector, FasterRCNN):  # type: ignore[misc] # torchvision has 
         the losses and their sum as `total_loss`."""
         size = (int(images.shape[2]), int(images.shape[3]))
         listed = ImageList(images, [size] * len(images))
-        maps = self.backbone(images)
+        kind = next(self.rpn.parameters()).dtype
+        maps = {name: each.to(kind) for name, each in self.backbone(images).items()}
         if ids is not None and boxes is not None and labels is not None:
             targets = by_image(ids, boxes, labels, len(images))
             proposals, first = self.rpn(listed, maps, targets)
@@ -72,6 +74,14 @@ class FasterRcnn(Detector, FasterRCNN):  # type: ignore[misc] # torchvision has 
         proposals, _ = self.rpn(listed, maps)
         found = self._detections(maps, proposals, size)
         return self._with_features(found, maps, size) if self.rois else found
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        """Boxes are compared in full precision: what makes them stays so in half types too."""
+        super()._apply(fn, recurse)
+        for part in (self.rpn, self.roi_heads):
+            if next(part.parameters()).dtype in HALVES:
+                part.float()
+        return self
 
     def _detections(
         self, maps: Mapping[str, torch.Tensor], proposals: list[torch.Tensor], size: tuple[int, int]

@@ -238,6 +238,16 @@ def test_features_of_faster_rcnn_are_of_the_boxes_it_answers(layer: str, size: i
     assert reset(shared("retinanet")).roi_layers == ()
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", PARAMS)
+def test_numbers_of_other_types_do(name: str, kind: torch.dtype) -> None:
+    model = deepcopy(reset(shared(name))).to(kind)
+    with torch.inference_mode():
+        found = model(images(1).to(kind))
+    assert found[0]["boxes"].dtype == torch.float32
+    assert len(found[0]["scores"]) > 0
+
+
 @pytest.mark.parametrize("backbone", ["mobilenet_v3_large", "mobilenet_v3_small"])
 @pytest.mark.parametrize("name", ["fasterrcnn", "retinanet"])
 def test_mobile_backbones_can_be_chosen(name: str, backbone: str) -> None:
