@@ -30,13 +30,15 @@ NOISE = 12.0
 
 @dataclass(frozen=True)
 class Words:
-    """What lists of words are made of: words of random `letters`, each in a random font.
+    """What lists of words are made of: words of random `letters`, each image in a random font.
 
     Images are `height` x `width` pixels; `length` is the least and the most letters of a word.
+    A training word has `copies` images, a test word has one.
     """
 
     train: int = 200
     test: int = 20
+    copies: int = 1
     letters: str = "aeinorst"
     length: tuple[int, int] = (2, 4)
     height: int = 32
@@ -50,7 +52,7 @@ def write_words(folder: Path, words: Words | None = None) -> tuple[Path, Path]:
     words = words or Words()
     rng = np.random.default_rng(words.seed)
     chosen = _chosen(rng, words)
-    sets = {"train": chosen[: words.train], "test": chosen[words.train :]}
+    sets = {"train": chosen[: words.train] * words.copies, "test": chosen[words.train :]}
     lists = []
     for name, found in sets.items():
         (folder / name).mkdir(parents=True)
