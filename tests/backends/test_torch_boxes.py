@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ddstream.api.image import ImageInput
@@ -18,9 +19,10 @@ from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.backend import TorchBackend
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.connectors.streams import Held
-from ddstream.data import Array, Batch, Datasets, Normalise, Progress, Sample
+from ddstream.data import Array, Batch, Datasets, Dimensions, Normalise, Progress, Sample
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
+from ddstream.templates import TEMPLATES
 
 Detections = list[dict[str, torch.Tensor]]
 Answer = tuple[dict[str, torch.Tensor], Detections]
@@ -268,3 +270,31 @@ def test_features_of_regions_come_with_their_boxes(repository: Repository) -> No
     wrong = OutputParameters(rois="backbone")
     with pytest.raises(ParameterError, match=r"rois: unknown layer backbone; there is: roi_heads"):
         backend.call_parameters({"nclasses": 2, **params}, wrong)
+
+
+def test_weights_of_a_detector_are_loaded_and_another_head_is_fresh(
+    repository: Repository,
+) -> None:
+    params = {"template": "yolox", "template_params": {"width": 0.125}}
+    torch.manual_seed(3)
+    module = TEMPLATES.load("yolox")(Dimensions(outputs=2), {"width": 0.125})
+    assert isinstance(module, nn.Module)
+    for level in range(3):
+        for name in ("obj", "cls"):
+            nn.init.zeros_(module.get_parameter(f"head.{name}_preds.{level}.bias"))
+    save_file(module.state_dict(), repository.path / "net.safetensors")
+    backend = loaded(repository, **params)
+    assert backend.trained
+    image = sample("a", [], [])
+    call = backend.call_parameters({"nclasses": 2, **params})
+    found = backend.forward(Batch.of([image]), call)
+    pixels = torch.from_numpy(image.inputs["image"]).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        (expected,) = module.eval()(pixels)
+    assert found["scores"][0] == pytest.approx(expected["scores"].numpy(), abs=1e-5)
+    assert len(expected["scores"]) > 0
+    with pytest.raises(ParameterError, match=r"cls_preds\.0\.weight is \[2, .* in the file"):
+        loaded(repository, **{**params, "nclasses": 5})
+    other = loaded(repository, **{**params, "nclasses": 5, "finetuning": True})
+    assert not other.trained
+    assert "not loaded from net.safetensors: head.cls_preds.0.weight" in other.warnings[-1]
