@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,11 @@ from torch import nn
 from torchvision.models import resnet18
 
 from ddstream.backends.torch.backend import TorchBackend
-from ddstream.data import Batch, Normalise, Sample
+from ddstream.data import Batch, Dimensions, Normalise, Sample
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
-from tests.backends.conftest import MakeBackend
+from tests.backends.conftest import MakeBackend, MakeSetup
+from tests.backends.digit_sets import digits
 
 TWO = {"template": "resnet18", "nclasses": 2}
 
@@ -78,6 +82,55 @@ def test_the_compiler_specialises_as_often_as_it_is_told(
             make_backend({"nclasses": 3, "jit_compiler_params": {"fusion_dynamic": -1}})
     finally:
         torch.jit.set_fusion_strategy(before)
+
+
+@pytest.fixture
+def backbone(repository: Repository) -> bytes:
+    """A traced net of images that gives eight numbers for each."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    content = scripted(net)
+    repository.write("net.pt", content)
+    return content
+
+
+@pytest.mark.promise("services.torch.freeze_traced")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_traced_net_of_images_learns_behind_a_head_of_ours(
+    repository: Repository, make_setup: MakeSetup, backbone: bytes, frozen: bool
+) -> None:
+    raw: dict[str, Any] = {
+        "nclasses": 10,
+        "finetuning": True,
+        "freeze_traced": frozen,
+        "solver": {"iterations": 3, "base_lr": 0.1},
+        "net": {"batch_size": 8},
+    }
+    data = replace(digits(), dimensions=Dimensions(channels=1, height=8, width=8))
+    setup = make_setup(raw, dimensions=data.dimensions)
+    found = list(TorchBackend.trainer(setup).fit(data, raw, ["acc"]))
+    assert found[-1].iteration == 3
+    files = {file.name for file in repository.path.iterdir()}
+    assert {"checkpoint-3.pt", "checkpoint-3.ptw"} <= files
+    again = TorchBackend(setup)
+    assert again.trained
+    assert again.stats().frozen_params == (80 if frozen else 0)
+    before, after = (
+        torch.jit.load(io.BytesIO(each)).state_dict()  # type: ignore[no-untyped-call]
+        for each in (backbone, (repository.path / "checkpoint-3.pt").read_bytes())
+    )
+    assert torch.equal(before["0.weight"], after["0.weight"]) == frozen
+
+
+def test_a_head_needs_samples_of_one_size_or_is_told_its_width(
+    make_backend: MakeBackend, backbone: bytes
+) -> None:
+    raw = {"nclasses": 2, "finetuning": True}
+    with pytest.raises(ParameterError, match="set width and height, or embedding_size"):
+        make_backend(raw)
+    with pytest.raises(ParameterError, match="takes no samples of 3x8x8"):
+        make_backend(raw, dimensions=Dimensions(channels=3, height=8, width=8))
+    assert make_backend({**raw, "embedding_size": 8}).stats().params == 80 + 18
 
 
 @pytest.mark.parametrize("name", ["public.pt", "public.safetensors", "public.npt"])

@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ddstream.api.torch import TorchParameters
+from ddstream.backends.torch.objectives.compared import tensor
+from ddstream.data import Dimensions
 from ddstream.errors import ParameterError
 from ddstream.repository import HEAD
 from ddstream.templates.language import FirstToken
@@ -51,6 +54,45 @@ class Headed(nn.Module):
             )
         scores: torch.Tensor = self.head(found)
         return scores
+
+
+class Flattened(nn.Module):
+    """All numbers of a traced net's first result, in a row a sample."""
+
+    def forward(self, results: object) -> torch.Tensor:
+        """N x F. Raises ParameterError where the net gives no tensor."""
+        return tensor(results).flatten(1)
+
+
+def taking(
+    script: torch.jit.ScriptModule, parameters: TorchParameters, dimensions: Dimensions
+) -> tuple[nn.Module, int]:
+    """What a head is given of a traced net's results, and how many numbers that is.
+
+    `embedding_size` says it, else a pass of an empty sample. Raises ParameterError where the sizes
+    of samples are not known either.
+    """
+    if parameters.template == "bert":
+        return TextVector(), parameters.embedding_size
+    if "embedding_size" in parameters.model_fields_set:
+        return Flattened(), parameters.embedding_size
+    if dimensions.columns:
+        sample = torch.zeros(1, dimensions.columns)
+    elif dimensions.height and dimensions.width:
+        sample = torch.zeros(1, dimensions.channels or 3, dimensions.height, dimensions.width)
+    else:
+        raise ParameterError(
+            "finetuning of a traced net needs samples of one size: set width and height, "
+            "or embedding_size"
+        )
+    with torch.no_grad():
+        try:
+            given = Flattened()(script(sample))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1][:200]
+            size = "x".join(str(side) for side in sample.shape[1:])
+            raise ParameterError(f"the traced net takes no samples of {size}: {reason}") from error
+    return Flattened(), given.shape[1]
 
 
 class TextVector(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.head import Headed, TextVector, beside
+from ddstream.backends.torch.head import Headed, beside, taking
 from ddstream.backends.torch.purpose import DETECTORS, TEXTS, TRACEABLE
 from ddstream.backends.torch.weights import (
     State,
@@ -126,7 +126,7 @@ def load_model(plan: Plan) -> Model:
         raise ParameterError(
             "Use of libtorch backend needs either: traced net, protofile or native template"
         )
-    traced = _frozen(_traced(parameters, path, choice.warnings), parameters)
+    traced = _frozen(_traced(plan, path, choice.warnings), parameters)
     return replace(traced, detects=template in DETECTORS)
 
 
@@ -171,7 +171,8 @@ def _refuse_traced(
     )
 
 
-def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) -> Model:
+def _traced(plan: Plan, path: Path, warnings: Sequence[str]) -> Model:
+    parameters = plan.parameters
     if set(parameters.template_params) - set(BESIDE.get(parameters.template, ())):
         raise ParameterError("template_params need a template that is built, not a traced net")
     compiler = parameters.jit_compiler_params
@@ -179,11 +180,14 @@ def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) ->
         [("STATIC", compiler.fusion_static), ("DYNAMIC", compiler.fusion_dynamic)]
     )
     script = read_script(path).eval()
-    if parameters.template == "bert" and not parameters.self_supervised:
-        return _with_head(script, parameters, path, warnings)
+    classifies = parameters.template == "bert" and not parameters.self_supervised
+    if classifies or (parameters.finetuning and not parameters.template):
+        return _with_head(script, plan, path, warnings)
     said = [*warnings]
     if parameters.finetuning and parameters.template not in TEXTS:
-        raise ParameterError("finetuning of a traced net is not supported: use a native template")
+        raise ParameterError(
+            f"finetuning of a traced {parameters.template} is not supported: it has no one head"
+        )
     if parameters.finetuning:
         said.append("finetuning has no effect: the traced net's own head tells words")
     return Model(script, traced=True, trained=True, warnings=tuple(said))
@@ -191,13 +195,18 @@ def _traced(parameters: TorchParameters, path: Path, warnings: Sequence[str]) ->
 
 def _with_head(
     script: torch.jit.ScriptModule,
-    parameters: TorchParameters,
+    plan: Plan,
     path: Path,
     warnings: Sequence[str],
 ) -> Model:
-    """A traced bert with a classifier's head, that of its checkpoint or a fresh one."""
+    """A traced net with a head of ours, that of its checkpoint or a fresh one."""
+    parameters = plan.parameters
+    outputs = parameters.nclasses or parameters.ntargets
+    if not outputs or parameters.ctc or parameters.segmentation:
+        raise ParameterError("finetuning of a traced net needs nclasses or ntargets, and no other")
+    taken, width = taking(script, parameters, plan.dimensions)
     with _seeded(parameters):
-        head = nn.Linear(parameters.embedding_size, parameters.nclasses)
+        head = nn.Linear(width, outputs)
     skipped: list[str] = []
     if trained := (file := beside(path)).is_file():
         state = read_state(file)
@@ -205,7 +214,7 @@ def _with_head(
         fresh = parameters.finetuning and _shapes(state) != _shapes(head.state_dict())
         skipped = list(state) if fresh else fill(head, state, file.name)
     said = [*warnings, *_skipped(skipped, file)]
-    module = Headed(script, TextVector(), head).eval()
+    module = Headed(script, taken, head).eval()
     return Model(module, traced=True, trained=trained and not skipped, warnings=tuple(said))
 
 
