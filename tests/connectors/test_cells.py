@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddstream.connectors.cells import Dialect, Row, check_width, number, numbers
@@ -19,6 +19,7 @@ from ddstream.roots import ANYWHERE, Roots
 CELLS = st.text(st.characters(exclude_characters="\0\r", codec="utf-8"), min_size=1, max_size=8)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=5),
     st.sampled_from([",", ";", "\t", "|"]),
@@ -65,6 +66,7 @@ def test_cells_are_numbers_or_named_by_line_and_column() -> None:
         assert repr(bad) in refused.value.detail
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_number_is_read_exactly(value: float) -> None:
     assert number(repr(value)) == value

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -51,6 +51,7 @@ def test_windows_begin_where_the_contract_says(
     assert starts(steps, length, stride) == found
 
 
+@settings(max_examples=50, deadline=None)
 @given(SIZES, SIZES, SIZES)
 def test_windows_lie_within_their_series_and_cover_it(steps: int, length: int, stride: int) -> None:
     found = starts(steps, length, stride)
@@ -97,6 +98,7 @@ TABLES: st.SearchStrategy[list[Array]] = st.lists(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(TABLES)
 def test_bounds_of_many_series_are_those_of_all_their_steps(tables: list[Array]) -> None:
     survey = Survey()
@@ -111,6 +113,7 @@ def test_bounds_of_many_series_are_those_of_all_their_steps(tables: list[Array])
     assert found.second == pytest.approx(whole.var(axis=0), rel=1e-9, abs=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(TABLES)
 def test_what_is_scaled_is_what_scikit_learn_makes_of_it_and_comes_back(
     tables: list[Array],

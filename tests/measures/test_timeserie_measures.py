@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -40,6 +40,7 @@ def rows(values: Array, column: int) -> Array:
     "measures.timeserie.mse_all",
     "measures.timeserie.mape_all",
 )
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 99))
 def test_errors_are_those_of_scikit_learn(seed: int) -> None:
     tested = windows(seed)
@@ -95,6 +96,7 @@ def test_an_error_of_scaled_values_is_half_of_one_of_values_of_both_signs() -> N
     "measures.timeserie.mase_all",
     "measures.timeserie.owa_all",
 )
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 99), st.booleans())
 def test_shares_of_the_naive_forecast_are_those_of_plain_loops(seed: int, before: bool) -> None:
     tested = windows(seed, before=before)
