@@ -138,7 +138,8 @@ class Repository:
     def classes(self) -> list[str]:
         """Class names by id, from `corresp.txt`; ids without a line have their number as name."""
         try:
-            lines = (self.path / CLASSES).read_text(encoding="utf-8").splitlines()
+            # Not `splitlines`: a name may have what ends lines elsewhere.
+            lines = (self.path / CLASSES).read_text(encoding="utf-8").split("\n")
         except OSError:
             return []
         pairs = (line.split(" ", 1) for line in lines if " " in line)

@@ -80,8 +80,10 @@ class _Places:
         for row, sample in zip(rows, samples, strict=True):
             if not isinstance(sample.target, np.ndarray):
                 raise InputError(f"{sample.uri} has no target")
-            told = sample.target != IGNORED
-            self._counts.add(row[told], sample.target[told])
+            # A batch is as long as its longest text; nothing is asked for behind.
+            target = sample.target[: len(row)]
+            told = target != IGNORED
+            self._counts.add(row[told], target[told])
 
     def result(self) -> Mapping[str, Any]:
         """The measures of all places."""

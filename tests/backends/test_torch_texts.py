@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM
 
+from ddstream.data import Batch, Datum
 from ddstream.errors import ParameterError
 from tests.backends.texts import TINY, TOKENS, Texts
 from tests.connectors.text_sets import BERT, vocabulary, written
@@ -34,7 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def classifier(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Texts:
     """A bert that has learned the two classes."""
     service = Texts(tmp_path_factory.mktemp("classifier"), CLASSIFIER)
-    service.train(data, solver={"iterations": 30})
+    found, _ = service.train(data, solver={"iterations": 60})
+    assert found["train_loss"] < 0.1
     return service
 
 
@@ -56,7 +59,7 @@ def following(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Texts:
 
 @pytest.mark.promise("templates.bert")
 def test_bert_tells_the_class_of_a_text(classifier: Texts) -> None:
-    found = classifier.ask("silver, red silver", best=2)["classes"]
+    found = classifier.ask("copper and silver", best=2)["classes"]
     assert [each["cat"] for each in found] == ["metal", "fruit"]
     assert sum(each["prob"] for each in found) == pytest.approx(1)
     assert classifier.load().mltype == "classification"
@@ -230,6 +233,25 @@ def test_a_model_of_masked_words_becomes_a_classifier(tmp_path: Path, data: Path
     assert service.ask("silver")["classes"][0]["cat"] in TEXTS
     with pytest.raises(ParameterError, match=r"self_supervised stands in parameters\.mllib, not"):
         service.over(template_params={**TINY, "self_supervised": "mask"}).load()
+
+
+def test_what_fills_a_text_is_not_computed(classifier: Texts) -> None:
+    backend = classifier.load()
+    assert backend._prepared is not None
+    lengths: list[int] = []
+    for form in backend._prepared._fast.values():
+        embeddings = form.get_submodule("bert.embeddings")
+        embeddings.register_forward_hook(lambda _, __, found: lengths.append(found.shape[1]))
+    connector = classifier._connector({})
+    texts = ["silver", "copper, copper and red copper, silver"]
+    samples = [next(iter(connector.read(Datum("0", text)))) for text in texts]
+    call = backend.call_parameters(classifier.mllib)
+    alone, both = (backend.forward(Batch.of(part), call) for part in (samples[:1], samples))
+    assert lengths == [8, 12]
+    np.testing.assert_allclose(alone["output"], both["output"][:1], atol=1e-5)
+    # A layer has the same size for every text.
+    layer = backend.call_parameters({**classifier.mllib, "extract_layer": "hidden_state"})
+    assert backend.forward(Batch.of(samples[:1]), layer)["output"].shape == (1, 12, 16)
 
 
 def test_a_text_has_no_more_tokens_than_positions(tmp_path: Path, data: Path) -> None:

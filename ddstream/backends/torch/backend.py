@@ -41,6 +41,7 @@ FIXED = (
     "segmentation",
     "ctc",
     "self_supervised",
+    "embedding_size",
     "layers",
     "dropout",
     "residual",
@@ -162,6 +163,7 @@ class TorchBackend:
         continues = bool(batch.samples[0].meta.get(REMEMBERS))
         if continues and not hasattr(model.module, REMEMBERS):
             raise InputError("parameters.input.continuation: the model remembers nothing")
+        beside = model.extractable.get(call.blob, "")
         how = Pass(
             objective=self._objective,
             devices=devices(call),
@@ -169,7 +171,8 @@ class TorchBackend:
             normalise=batch.normalise,
             layer=model.extractable.get(call.extract_layer, ""),
             method=call.forward_method,
-            beside=model.extractable.get(call.blob, ""),
+            beside=beside,
+            shortens=not (call.extract_layer or beside),
             settings={**self._settings(call), REMEMBERS: continues},
         )
         if continues:

@@ -16,7 +16,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from ddstream.backends.torch.evaluation import numbers
-from ddstream.backends.torch.inputs import arguments
+from ddstream.backends.torch.inputs import arguments, without_padding
 from ddstream.backends.torch.model import Model, still
 from ddstream.backends.torch.objectives import Inputs, Objective, Tensors
 from ddstream.backends.torch.objectives.boxes import PADDING
@@ -91,7 +91,8 @@ class Pass:
     """What one forward pass needs beside its inputs.
 
     `layer` is "" for the model's results, `method` "" for its `forward`; `beside` is a layer whose
-    values are wanted beside the results, "" for none; `settings` are attributes
+    values are wanted beside the results, "" for none; `shortens` says that nobody sees what fills a
+    text; `settings` are attributes
     that the module and the objective have set before, where they have such.
     """
 
@@ -102,6 +103,7 @@ class Pass:
     layer: str = ""
     method: str = ""
     beside: str = ""
+    shortens: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -111,6 +113,8 @@ def run(prepared: Prepared, inputs: Mapping[str, Array], how: Pass) -> Outputs:
     A layer's values, and those of half types, come as float32.
     """
     count = len(next(iter(inputs.values())))
+    if how.shortens and not prepared.model.traced:
+        inputs = without_padding(inputs)
     shares = min(len(how.devices), count)
     pieces = {name: torch.from_numpy(each).tensor_split(shares) for name, each in inputs.items()}
     # Calls to GPUs return at once, so that all devices compute before the first one is read.

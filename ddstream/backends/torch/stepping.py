@@ -13,7 +13,7 @@ from torch import distributed
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.devices import half
 from ddstream.backends.torch.following import Average, Lookahead
-from ddstream.backends.torch.inputs import arguments
+from ddstream.backends.torch.inputs import arguments, without_padding
 from ddstream.backends.torch.loader import Loaded
 from ddstream.backends.torch.model import Model, body
 from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Tensors
@@ -43,6 +43,7 @@ class Stepping:
         device: torch.device,
     ) -> None:
         self._model = model
+        self._channels = model.channels
         self._objective = objective
         self._solver = solver = parameters.solver
         self._device = device
@@ -157,10 +158,10 @@ class Stepping:
         return torch.autocast(self._device.type, self._half, enabled=self._half is not None)
 
     def _inputs(self, batch: Loaded) -> Inputs:
-        placed = {
-            name: each.to(self._device, non_blocking=True) for name, each in batch.inputs.items()
-        }
-        return arguments(placed, batch.normalise, torch.float32, self._model.channels)
+        # A traced model may know one length only.
+        inputs = batch.inputs if self._model.traced else without_padding(batch.inputs)
+        placed = {name: each.to(self._device, non_blocking=True) for name, each in inputs.items()}
+        return arguments(placed, batch.normalise, torch.float32, self._channels)
 
     def _summed(self, rows: Sequence[Sequence[torch.Tensor]]) -> list[float]:
         flat = [torch.stack([each.reshape(()).float() for each in row]) for row in rows]

@@ -30,11 +30,13 @@ class Tokens:
 
     def losses(self, model: Model, inputs: Inputs, targets: Tensors) -> Losses:
         """The mean loss of the places that count; 0 where a batch has none."""
-        logits = tensor(model(*inputs)).flatten(0, 1)
-        wanted = targets[TOKENS].to(logits.device, non_blocking=True).flatten()
+        logits = tensor(model(*inputs))
+        # What fills the texts of a batch may have been left out.
+        wanted = targets[TOKENS][:, : logits.shape[1]].to(logits.device, non_blocking=True)
+        logits, wanted = logits.flatten(0, 1), wanted.flatten()
         total = functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
         return Losses(total / (wanted != IGNORED).sum().clamp(min=1))
 
     def results(self, model: Model, inputs: Inputs) -> Tensors:
-        """Logits N x L x V."""
+        """Logits N x L x V, L being the length of the batch."""
         return {OUTPUT: tensor(model(*inputs))}
