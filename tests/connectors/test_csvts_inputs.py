@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from ddstream.connectors import CONNECTORS
+from ddstream.connectors.csvts import SeriesConnector
 from ddstream.data import Datum
 from ddstream.errors import InputError
+from ddstream.repository import Repository
 from tests.connectors.series_sets import FORECAST, LABELS, connector, made, read, table, written
 
 
@@ -178,3 +181,9 @@ def test_continuing_samples_are_groups_of_their_own(trained: Path) -> None:
     assert plain[0].group == plain[1].group
     going_on = read(connector(trained, continuation=True), table(3), table(3))
     assert going_on[0].group != going_on[1].group
+
+
+def test_the_other_spelling_is_the_same_connector(tmp_path: Path) -> None:
+    other = CONNECTORS.load("csv_ts")({"connector": "csv_ts", **LABELS}, Repository(tmp_path))
+    assert isinstance(other, SeriesConnector)
+    assert other.parameters.connector == "csvts"
