@@ -157,6 +157,13 @@ def test_more_folders_than_classes_are_refused(tmp_path: Path) -> None:
         made(tmp_path / "repository", data, data, mllib={"nclasses": "x"}, **WORDS)
 
 
+def test_the_name_of_a_class_may_have_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    names = ["one", "two\N{LINE SEPARATOR}three", "with a space"]
+    data = written(tmp_path / "set", {name: ["word"] for name in names})
+    made(tmp_path / "repository", data, data, **WORDS)
+    assert Repository(tmp_path / "repository").classes() == names
+
+
 def test_files_beside_the_class_folders_are_warned_of(tmp_path: Path) -> None:
     data = written(tmp_path / "set")
     (data / "stray").write_text("apples")
