@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from statsmodels.datasets import sunspots  # type: ignore[import-untyped]
+from statsmodels.datasets import sunspots
 
 from ddstream.data import Array
 from tests.learning.learner import Learnt, Lesson, School
