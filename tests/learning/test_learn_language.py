@@ -83,7 +83,7 @@ def test_bert_learns_to_tell_masked_words(school: School) -> None:
             mllib=mllib,
             training={
                 "solver": {
-                    "iterations": 8000,
+                    "iterations": 3000,
                     "test_interval": 1000,
                     "base_lr": 2e-3,
                     "solver_type": "ADAM",
@@ -91,7 +91,7 @@ def test_bert_learns_to_tell_masked_words(school: School) -> None:
                 "net": {"batch_size": 64, "test_batch_size": 32},
             },
             small={
-                "solver": {"iterations": 250, "test_interval": 250, "base_lr": 3e-3},
+                "solver": {"iterations": 200, "test_interval": 200, "base_lr": 3e-3},
                 "net": {"batch_size": 32},
             },
             data=[train, test],

@@ -100,7 +100,7 @@ def test_languages_are_told_by_words(school: School) -> None:
                 "template_params": {"layers": [64], "dropout": 0.5},
             },
             training={
-                "solver": {"iterations": 1500, "base_lr": 3e-3, "solver_type": "ADAM"},
+                "solver": {"iterations": 600, "base_lr": 3e-3, "solver_type": "ADAM"},
                 "net": {"batch_size": 32},
             },
             small={"solver": {"iterations": 250}},
