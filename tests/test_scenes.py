@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.scenes import Scenes, made, write_scenes
+from examples.scenes import Scenes, made, write_scenes
 
 
 def test_boxes_enclose_the_pixels_of_their_masks(tmp_path: Path) -> None:

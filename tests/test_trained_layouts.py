@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ddstream import DeepDetect
-from tests.scenes import Scenes, write_scenes
+from examples.scenes import Scenes, write_scenes
 
 # Each starts a process of its own, which is slow where others want the cores.
 pytestmark = pytest.mark.timeout(300)

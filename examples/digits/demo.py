@@ -80,7 +80,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="train and stream less")
     parser.add_argument("--sheet", type=Path, default=Path("build/demo-digits.png"))
     options = parser.parse_args()
-    length = Length(iterations=120, rounds=2) if options.quick else Length()
+    length = Length(iterations=160, rounds=2) if options.quick else Length()
     # SIGTERM ends the demo like Ctrl-C: its processes are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console.print("[bold]ddstream demo[/]: learn handwritten digits, then read them from a stream")

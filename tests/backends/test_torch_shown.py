@@ -26,9 +26,9 @@ from ddstream.data import Progress, Sample
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks.detection import Detection
+from examples.scenes import Scenes, write_scenes
 from tests.backends.digit_sets import digits
 from tests.backends.trainings import RAW, trainer_of
-from tests.scenes import Scenes, write_scenes
 
 SIDE = 64
 SOLVER = {"iterations": 4, "test_interval": 2}

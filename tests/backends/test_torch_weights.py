@@ -203,7 +203,7 @@ def test_a_template_beside_a_traced_file_is_refused(make_backend: MakeBackend) -
         make_backend(TWO)
     with pytest.raises(ParameterError, match=r"move the weights to a \.npt file"):
         make_backend({**TWO, "finetuning": True})
-    with pytest.raises(ParameterError, match="finetuning of a traced net needs nclasses or ntargets"):
+    with pytest.raises(ParameterError, match="traced net needs nclasses or ntargets"):
         make_backend({"finetuning": True})
 
 

@@ -12,9 +12,9 @@ from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.connectors.image import ImageConnector
 from ddstream.data import Dataset
 from ddstream.repository import Repository
+from examples.scenes import Scenes, write_scenes
 from tests.bench.ground import Ground
 from tests.bench.result import Result
-from tests.scenes import Scenes, write_scenes
 
 SIDE, CROP, BATCH, THREADS = 320, 224, 8, 2
 INPUT = {"connector": "image", "width": SIDE, "height": SIDE, "segmentation": True}

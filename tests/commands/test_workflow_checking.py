@@ -14,7 +14,7 @@ from ddstream.commands.workflow.checking import checked
 from ddstream.commands.workflow.options import TrainOptions
 from ddstream.commands.workflow.profiles import profile
 from ddstream.templates import TEMPLATES
-from tests.scenes import Scenes, write_scenes
+from examples.scenes import Scenes, write_scenes
 
 
 def check(name: str, *data: Path, **options: Any) -> list[Mapping[str, Any]]:

@@ -10,8 +10,8 @@ import orjson
 import pytest
 import yaml
 
+from examples.scenes import SceneFiles, Scenes, write_scenes
 from tests.commands.conftest import Command, Said
-from tests.scenes import SceneFiles, Scenes, write_scenes
 
 pytestmark = pytest.mark.timeout(300)
 

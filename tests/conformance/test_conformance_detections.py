@@ -10,8 +10,8 @@ import pytest
 from ddstream.api.parameters import envelope
 from ddstream.api.train import TrainRequest
 from ddstream.errors import ParameterError
+from examples.scenes import SceneFiles, Scenes, write_scenes
 from tests.conformance.calls import Desk
-from tests.scenes import SceneFiles, Scenes, write_scenes
 
 # Each training starts a process that loads torch: seconds, on a busy machine many.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

@@ -10,8 +10,8 @@ import pytest
 from ddstream.api.parameters import envelope
 from ddstream.api.train import TrainRequest
 from ddstream.errors import ParameterError
+from examples.scenes import Scenes, write_scenes
 from tests.conformance.calls import Desk
-from tests.scenes import Scenes, write_scenes
 from tests.words import Words, write_words
 
 # Each training starts a process that loads torch: seconds, on a busy machine many.

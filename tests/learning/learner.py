@@ -15,9 +15,9 @@ ENDED = {"finished", "error", "terminated", "cancelled"}
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a service is made of and taught. `data` is the training set, then the test sets.
+    """What a service is made of, and is taught. `data` is the training set, then the test sets.
 
-    `small` is laid over `training` (the raw `parameters.mllib` of the train call) in the quick form.
+    `small` is laid over `training`, the raw `parameters.mllib` of the call, in the short form.
     """
 
     name: str

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from examples.scenes import Scenes, write_scenes
 from tests.learning.learner import Lesson, School
-from tests.scenes import Scenes, write_scenes
 
 FULL, SMALL = 0.80, 0.40
 """What `map-50` must reach: of three digits, or in the quick form of one after little training."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from examples.scenes import Scenes, write_scenes
 from tests.learning.learner import Lesson, School
-from tests.scenes import Scenes, write_scenes
 
 FULL, SMALL = 0.70, 0.55
 """What `meaniou` must reach: of three digits and the background, of one and the background.

@@ -16,7 +16,7 @@ from ddstream.templates.yolox.assignment import Assigned, Said, assigned
 from ddstream.templates.yolox.head import Cells, Raw
 from ddstream.templates.yolox.losses import losses, overlap
 from ddstream.templates.yolox.model import Yolox
-from tests.scenes import Scenes, made
+from examples.scenes import Scenes, made
 
 PAPER = {"nano": 0.91, "tiny": 5.06, "s": 9.0, "m": 25.3, "l": 54.2, "x": 99.1}
 """Millions of parameters for the 80 classes of COCO (Ge et al. 2021, tables 3 and 4)."""
