@@ -24,7 +24,7 @@ class Setup:
     """What a backend is made of: the creation's raw `parameters.mllib` and its surroundings.
 
     `input` is the connector's typed parameters, `dimensions` what its samples are as far as that is
-    known; `weights` the file named in the model object, `pretrained` that of `mllib`, wherever it is.
+    known; `weights` the file named in the model object, `pretrained` that of `mllib`, anywhere.
     """
 
     mllib: Mapping[str, Any]

@@ -326,8 +326,7 @@ def test_a_resnet_is_trained_on_files_and_predicts(
     backend = make_backend(raw)
     assert backend.trained
     tests = [data.tests[0].read(index, None) for index in range(20)]
-    scores = backend.task(backend.parameters).activate(
-        backend.forward(Batch.of(tests), backend.parameters)
-    )
+    call = backend.call_parameters(raw)
+    scores = backend.task(call).activate(backend.forward(Batch.of(tests), call))
     right = np.mean(np.argmax(scores, axis=1) == np.array([sample.target for sample in tests]))
     assert right == pytest.approx(found[-1].points["acc"])

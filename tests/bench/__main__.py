@@ -16,6 +16,7 @@ from examples.digits.processes import Processes
 from tests.bench import exactly
 from tests.bench.ground import Ground, environment
 from tests.bench.kafka_images import device_on_kafka, model_on_kafka
+from tests.bench.loading import loading
 from tests.bench.memory import memory
 from tests.bench.messages import echo, request_reply
 from tests.bench.rest_images import device_on_rest, model_on_rest, one_client
@@ -34,6 +35,7 @@ CASES: dict[str, Callable[[Ground], Result]] = {
     "i": exactly.device,
     "j": exactly.echo,
     "k": memory,
+    "l": loading,
 }
 
 

@@ -138,7 +138,7 @@ def test_what_a_training_returned_may_be_sent_back(trained: Path, tmp_path: Path
     assert rows(read(connector(trained, **sent), houses)) == wanted
     untrained = connector(tmp_path / "other", label="sold", id="id", **sent)
     assert rows(read(untrained, houses)) == wanted
-    assert rows(read(untrained, "kind,id,rooms,area", "flat,x,5,120")) == [[1, 0, 0, 1, 1]]
+    assert rows(read(untrained, "id,rooms,kind,area", "x,5,flat,120")) == [[1, 1, 0, 0, 1]]
     turned = {"kind": {"house": 0, "flat": 1, "boat, old": 2}}
     used = connector(trained, categoricals_mapping=turned)
     assert rows(read(used, "5,flat,120")) == [[5, 0, 1, 0, 120]]

@@ -23,6 +23,8 @@ _DIFFER = {"image": "set width and height: images", "series": "set timesteps: se
 """What the words about samples of several sizes begin with."""
 AHEAD = 2
 """Batches that are ready or being read, beyond one a thread."""
+DOZEN = 12
+"""Batches that a thread takes at a time where reading them is quicker than waking it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +94,28 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _in_order(self, pool: ThreadPoolExecutor, jobs: Iterator[Job]) -> Iterator[Loaded]:
-        pending: deque[Future[Loaded | None]] = deque()
+        pending: deque[Future[list[Loaded | None]]] = deque()
         missed = 0
-        for job in islice(jobs, self._reading.threads + AHEAD):
-            pending.append(pool.submit(self._read, job))
+        for _ in range(self._reading.threads + AHEAD):
+            self._submit(pool, jobs, pending)
         while pending:
-            loaded = pending.popleft().result()
-            for job in islice(jobs, 1):
-                pending.append(pool.submit(self._read, job))
-            missed = missed + 1 if loaded is None else 0
-            if missed >= self.per_epoch:
-                raise InputError(f"no sample of {self._dataset.name} can be read")
-            if loaded is not None:
-                yield loaded
+            found = pending.popleft().result()
+            self._submit(pool, jobs, pending)
+            for loaded in found:
+                missed = missed + 1 if loaded is None else 0
+                if missed >= self.per_epoch:
+                    raise InputError(f"no sample of {self._dataset.name} can be read")
+                if loaded is not None:
+                    yield loaded
+
+    def _submit(
+        self,
+        pool: ThreadPoolExecutor,
+        jobs: Iterator[Job],
+        pending: deque[Future[list[Loaded | None]]],
+    ) -> None:
+        if taken := list(islice(jobs, 1 if self._stacks is None else DOZEN)):
+            pending.append(pool.submit(lambda: [self._read(job) for job in taken]))
 
     def _jobs(self, first: int, last: int | None) -> Iterator[Job]:
         order, ordered = np.arange(0), -1

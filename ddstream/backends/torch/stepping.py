@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,13 +149,15 @@ class Stepping:
     def _backward(self, batch: Loaded, share: int) -> Losses:
         with self._arithmetic():
             losses = self._objective.losses(self._called, self._inputs(batch), batch.targets)
-        total = losses.total / share
+        total = losses.total if share == 1 else losses.total / share
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         parts = {name: each.detach() / share for name, each in losses.parts.items()}
         return Losses(total.detach(), parts)
 
-    def _arithmetic(self) -> torch.autocast:
-        return torch.autocast(self._device.type, self._half, enabled=self._half is not None)
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self._half is None:
+            return nullcontext()
+        return torch.autocast(self._device.type, self._half)
 
     def _inputs(self, batch: Loaded) -> Inputs:
         # A traced model may know one length only.
