@@ -76,12 +76,12 @@ def test_the_average_of_the_weights_is_tested_and_kept(
     backend = make_backend({"nclasses": 10})
     tests = digits().tests[0]
     samples = [tests.read(index, None) for index in range(len(tests))]
-    right = _share_of_right(backend, samples)
+    right = _share_of_right(backend, samples, {"nclasses": 10})
     assert right == pytest.approx(told[-1].points["acc"])
 
 
-def _share_of_right(backend: Any, samples: Any) -> float:
-    outputs = backend.forward(Batch.of(samples), backend.parameters)["output"]
+def _share_of_right(backend: Any, samples: Any, mllib: Any) -> float:
+    outputs = backend.forward(Batch.of(samples), backend.call_parameters(mllib))["output"]
     targets = [sample.target for sample in samples]
     return float((outputs.argmax(1) == targets).mean())
 

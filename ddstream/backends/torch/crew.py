@@ -30,6 +30,7 @@ from ddstream.backends.torch.loader import Loaded
 from ddstream.backends.torch.model import Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.stepping import Stepping
+from ddstream.backends.torch.weights import plain
 from ddstream.data import Sample
 from ddstream.errors import InternalError
 
@@ -175,7 +176,7 @@ def work(duty: Duty, place: Place, pipe: Connection) -> None:
         model = load_model(duty.plan)
         objective = OBJECTIVES.load(duty.purpose)(duty.parameters)
         stepping = Stepping(model, objective, duty.parameters, duty.devices[place.rank])
-        if states := torch.load(io.BytesIO(duty.resumed), weights_only=True):
+        if states := plain(duty.resumed):
             stepping.resume(*states)
         with _joined(duty, place):
             stepping.join(len(duty.devices))

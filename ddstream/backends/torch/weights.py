@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -91,6 +92,11 @@ def read_state(path: Path) -> State:
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise ParameterError(f"weights file {path.name} is no state dict: names and tensors")
     return dict(found)
+
+
+def plain(content: bytes) -> Any:
+    """Tensors and plain values of bytes that `torch.save` made in a process of ours."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def unpickled(path: Path) -> object:
