@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from ddstream.api.parameters import envelope
 from ddstream.api.service import ServiceDefinition
 from ddstream.api.train import TrainRequest
 from ddstream.errors import InputError
+from tests.backends.tables import MLP, TableService
 from tests.conformance.calls import Desk
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -26,24 +27,30 @@ def _table(folder: Path) -> Path:
     return path
 
 
-def _lines(folder: Path) -> Path:
-    path = folder / "points.svm"
-    path.write_text("".join(f"{number % 2} {number % 2 + 1}:1 9:0.5\n" for number in range(20)))
-    return path
+@pytest.fixture(scope="module")
+def sparse(folder: Path) -> TableService:
+    """A service of sparse rows, trained once for all Apis."""
+    path = folder / "sparse" / "points.svm"
+    made = TableService(path.parent, {**MLP, "nclasses": 2}, {"connector": "svm"})
+    if not path.exists():
+        path.parent.mkdir()
+        rows = (f"{number % 2} {number % 2 + 1}:1 9:0.5\n" for number in range(20))
+        path.write_text("".join(rows))
+        made.train(path, path)
+    return made
 
 
-async def _create(desk: Desk, connector: Json, mllib: Json | None = None) -> None:
+async def _create(desk: Desk, connector: Json) -> None:
     body = desk.definition()
-    options = {"template": "mlp", "nclasses": 2, **(mllib or {})}
-    body["parameters"] = {"input": connector, "mllib": options}
+    body["parameters"] = {"input": connector, "mllib": {**MLP, "nclasses": 2}}
     created = await desk.api.create_service(desk.name, envelope(ServiceDefinition, body))
     assert any("parameters.input.lable is unknown" in each for each in created.head["warnings"])
 
 
-async def _train(desk: Desk, path: Path, **inputs: Any) -> Json:
+async def _train(desk: Desk, path: Path) -> Json:
     solver = {"iterations": 5, "base_lr": 0.05, "solver_type": "ADAM"}
     parameters = {
-        "input": {"test_split": 0.25, "shuffle": True, "seed": 1, **inputs},
+        "input": {"test_split": 0.25, "shuffle": True, "seed": 1},
         "mllib": {"solver": solver, "net": {"batch_size": 16}},
         "output": {"measure": ["acc"]},
     }
@@ -78,12 +85,15 @@ async def test_a_table_is_learned_and_told(desk: Desk, folder: Path) -> None:
 
 
 @pytest.mark.promise("connectors.svm")
-async def test_sparse_rows_are_learned_and_told(desk: Desk, folder: Path) -> None:
-    path = _lines(folder)
+async def test_sparse_rows_are_told_by_a_model_that_was_trained_before(
+    desk: Desk, sparse: TableService
+) -> None:
+    shutil.copytree(sparse.folder / "model", desk.repository)
     await _create(desk, {"connector": "svm", "lable": "way"})
-    assert (await _train(desk, path))["parameters"]["input"] == {"connector": "svm"}
     found = (await desk.predict(["1:1 7:3", "2:1"])).body["predictions"]
-    assert [each["uri"] for each in found] == ["1", "2"]
-    assert len((await desk.predict([str(path)])).body["predictions"]) == 20
+    assert [(each["uri"], each["classes"][0]["cat"]) for each in found] == [("1", "0"), ("2", "1")]
+    path = str(sparse.folder / "points.svm")
+    assert len((await desk.predict([path])).body["predictions"]) == 20
+    assert (await desk.predict([path], measure=["acc"])).body["measure"]["acc"] == 1
     with pytest.raises(InputError, match="Issue while reading svm example"):
         await desk.predict(["7:3"])
