@@ -110,7 +110,7 @@ def test_a_perceptron_tells_diabetes_as_well_as_ridge_regression(school: School)
             training=_training(
                 1500, template_params={"layers": 32, "dropout": 0.3, "batch_norm": True}
             ),
-            small=SMALL,
+            small={"solver": {"iterations": 400, "test_interval": 100, "base_lr": 0.02}},
             train_input=SHUFFLED,
             data=_written(school.folder, data, "csv"),
             measures=["eucll", "l1"],
