@@ -95,9 +95,12 @@ async def test_errors_come_through_as_what_they_are(letters: HttpApi) -> None:
 async def test_bytes_arrays_and_paths_travel(letters: HttpApi, twin: TwinApi) -> None:
     red = np.zeros((2, 3, 3), np.uint8)
     red[..., 0] = 255
-    await letters.predict(asking([b"bytes", red, Path("/a/path")]))
-    bytes_sent, array_sent, path_sent = twin.seen[-1].data
-    assert base64.b64decode(bytes_sent) == b"bytes"
+    await letters.predict(asking([b"\xff\xd8bytes", b"a text", red, Path("/a/path")]))
+    bytes_sent, text_sent, array_sent, path_sent = twin.seen[-1].data
+    assert base64.b64decode(bytes_sent) == b"\xff\xd8bytes"
+    # A text says that it is one: it might be taken for a path.
+    kind, packed = text_sent.split(",")
+    assert (kind, base64.b64decode(packed)) == ("data:text/plain;base64", b"a text")
     png = np.frombuffer(base64.b64decode(array_sent), np.uint8)
     pixels = cv2.imdecode(png, cv2.IMREAD_COLOR)
     assert pixels is not None
