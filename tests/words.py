@@ -44,6 +44,8 @@ class Words:
     height: int = 32
     width: int = 64
     fonts: Sequence[str] = FONTS
+    inverted: float = 0.5
+    """Share of images with light ink on dark paper."""
     seed: int = 0
 
 
@@ -76,7 +78,7 @@ def drawn(rng: np.random.Generator, word: str, words: Words) -> Array:
     )
     font = ImageFont.truetype(str(name), int(rng.integers(18, 24)))
     paper, ink = rng.integers(170, 256), rng.integers(0, 80)
-    if rng.random() < 0.5:
+    if rng.random() < words.inverted:
         paper, ink = ink, paper
     page = Image.new("L", (words.width, words.height), int(paper))
     draw = ImageDraw.Draw(page)

@@ -14,7 +14,7 @@ Who sees the background everywhere has a fourth and a half of what share it has.
 """
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.promise("services.torch.segmentation", "services.input.image.segmentation")
 def test_a_segformer_finds_the_pixels_of_digits(school: School) -> None:
     scenes = Scenes(train=400, test=40, side=64, digits=1, objects=1, height=(0.5, 0.9))
