@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -199,3 +200,10 @@ def test_a_script_that_closes_nothing_ends_cleanly(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@pytest.mark.promise("python.inprocess")
+def test_the_documented_import_gives_the_same_classes() -> None:
+    documented = importlib.import_module("deepdetect")
+    assert documented.DeepDetect is DeepDetect
+    assert documented.DeepDetectError is DeepDetectError
