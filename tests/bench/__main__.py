@@ -21,7 +21,7 @@ from tests.bench.memory import memory
 from tests.bench.messages import echo, request_reply
 from tests.bench.rest_images import device_on_rest, model_on_rest, one_client
 from tests.bench.result import Result, table
-from tests.bench.training import training
+from tests.bench.training import tables, training
 
 CASES: dict[str, Callable[[Ground], Result]] = {
     "a": model_on_kafka,
@@ -36,6 +36,7 @@ CASES: dict[str, Callable[[Ground], Result]] = {
     "j": exactly.echo,
     "k": memory,
     "l": loading,
+    "m": tables,
 }
 
 

@@ -1,11 +1,14 @@
-"""Case h: the training of a service, in its own process, beside a bare loop in PyTorch."""
+"""Cases h and m: trainings of services, in their own process, beside bare loops in PyTorch."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ddstream.api.job import JobChange
 from ddstream.api.service import ServiceDefinition
@@ -29,20 +32,52 @@ def training(ground: Ground) -> Result:
     ours, theirs = [], []
     for number in range(ground.rounds):
         repository = ground.folder / f"training-{number}"
-        ours.append(asyncio.run(_trained(folder, repository, steps)))
+        definition = _definition(repository, IMAGES, {"template": "resnet18", "nclasses": 10})
+        data = [str(folder / "train"), str(folder / "held-out")]
+        request = _request(data, BATCH, steps + bare.WARM)
+        ours.append(asyncio.run(_trained(definition, request, steps)))
         theirs.append(bare.steps_a_second(folder / "train", BATCH, steps))
     return Result("h", f"training, batch {BATCH}", "steps/s", ours, theirs, goal=0.97)
 
 
+def tables(ground: Ground) -> Result:
+    """(m) Iterations a second of a perceptron on rows of numbers."""
+    steps = ground.scaled(3000)
+    rows = np.random.default_rng(0).normal(size=(4000, COLUMNS)).astype(np.float32)
+    rows[:, -1] = rows[:, 0] > 0
+    path = ground.folder / "rows.csv"
+    names = ",".join([*(f"c{number}" for number in range(COLUMNS - 1)), "label"])
+    np.savetxt(path, rows, "%.4f", ",", header=names, comments="")
+    mllib = {"template": "mlp", "nclasses": 2, "template_params": {"layers": list(bare.LAYERS)}}
+    ours, theirs = [], []
+    for number in range(ground.rounds):
+        definition = _definition(ground.folder / f"table-{number}", TABLES, mllib)
+        request = _request([str(path), str(path)], ROWS, steps + bare.WARM)
+        ours.append(asyncio.run(_trained(definition, request, steps)))
+        theirs.append(bare.row_steps_a_second(rows, ROWS, steps))
+    return Result("m", f"training on rows, batch {ROWS}", "steps/s", ours, theirs, goal=0.95)
+
+
 SIDE = 32
+ROWS, COLUMNS = 256, 31
+IMAGES: dict[str, Any] = {
+    "connector": "image",
+    "width": SIDE,
+    "height": SIDE,
+    "scale": bare.SCALE,
+    "mean": [bare.MEAN] * 3,
+    "std": [bare.STD] * 3,
+}
+TABLES: dict[str, Any] = {"connector": "csv", "label": "label"}
 
 
-async def _trained(data: Path, repository: Path, steps: int) -> float:
+async def _trained(definition: ServiceDefinition, request: TrainRequest, steps: int) -> float:
     """Iterations a second between the first message of live values and the last one."""
-    async with Engine(Settings(roots=(data, repository))) as engine:
-        await engine.create_service(SERVICE, _definition(repository))
+    folders = [Path(str(definition.model["repository"])), *map(Path, request.data)]
+    async with Engine(Settings(roots=tuple(folder.parent for folder in folders))) as engine:
+        await engine.create_service(SERVICE, definition)
         changes = engine.jobs()
-        await engine.train(_request(data, steps + bare.WARM))
+        await engine.train(request)
         moments = []
         async for change in changes:
             if change.record.status.ended:
@@ -57,28 +92,25 @@ def _iteration(change: JobChange) -> float:
     return float(change.record.measure.get("iteration", 0))
 
 
-def _definition(repository: Path) -> ServiceDefinition:
-    channels: dict[str, Any] = {"mean": [bare.MEAN] * 3, "std": [bare.STD] * 3}
-    images = {"connector": "image", "width": SIDE, "height": SIDE, "scale": bare.SCALE}
+def _definition(
+    repository: Path, connector: dict[str, Any], mllib: dict[str, Any]
+) -> ServiceDefinition:
     return ServiceDefinition.model_validate(
         {
             "mllib": "torch",
             "model": {"repository": str(repository), "create_repository": True},
-            "parameters": {
-                "input": images | channels,
-                "mllib": {"template": "resnet18", "nclasses": 10},
-            },
+            "parameters": {"input": connector, "mllib": mllib},
         }
     )
 
 
-def _request(data: Path, iterations: int) -> TrainRequest:
+def _request(data: Sequence[str], batch: int, iterations: int) -> TrainRequest:
     solver = {"iterations": iterations, "solver_type": "ADAM", "base_lr": 1e-3}
-    mllib = {"solver": solver, "net": {"batch_size": BATCH, "test_batch_size": BATCH}}
+    mllib = {"solver": solver, "net": {"batch_size": batch, "test_batch_size": batch}}
     return TrainRequest.model_validate(
         {
             "service": SERVICE,
-            "data": [str(data / "train"), str(data / "held-out")],
+            "data": list(data),
             "parameters": {"input": {"shuffle": True}, "mllib": mllib},
         }
     )
