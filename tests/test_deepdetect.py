@@ -207,3 +207,23 @@ def test_the_documented_import_gives_the_same_classes() -> None:
     documented = importlib.import_module("deepdetect")
     assert documented.DeepDetect is DeepDetect
     assert documented.DeepDetectError is DeepDetectError
+
+
+@pytest.mark.promise("services.output.measure")
+def test_the_measures_of_a_creation_are_those_of_its_tests(
+    dd: DeepDetect, digits: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with dd.create_service(
+        "measured",
+        model={"repository": str(tmp_path)},
+        mllib="torch",
+        input_parameters={"connector": "image", "width": 32, "height": 32},
+        mllib_parameters={"template": "resnet18", "nclasses": 10},
+        output_parameters={"measure": ["mcll"]},
+    ) as service:
+        solver = {"iterations": 1, "base_lr": 1e-3}
+        found = service.train(
+            list(digits), mllib_parameters={"solver": solver, "net": {"batch_size": 8}}
+        )
+        assert "mcll" in found["measure"]
+        assert "acc" not in found["measure"]

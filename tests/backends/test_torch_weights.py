@@ -55,6 +55,7 @@ def test_each_kind_of_state_dict_is_loaded(
     assert backend.trained
 
 
+@pytest.mark.promise("services.model.weights")
 def test_named_weights_go_before_newer_files(save: Save, make_backend: MakeBackend) -> None:
     save(1.0, "old.npt")
     newer = save(2.0, "new.npt")

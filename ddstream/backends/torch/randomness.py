@@ -10,6 +10,13 @@ import numpy as np
 import torch
 
 
+def begin(seed: int) -> None:
+    """Let everything that a model may draw from follow from a seed."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % (1 << 32))
+    random.seed(seed)
+
+
 def states(device: torch.device) -> dict[str, Any]:
     """Plain values and tensors: torch on the CPU and on the device, numpy, Python.
 

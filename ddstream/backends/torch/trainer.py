@@ -91,6 +91,7 @@ class TorchTrainer:
             *model.warnings,
             *idle(parameters, name),
             *unused(parameters.solver),
+            *_single(parameters),
             *_fresh_solver(state, parameters, fresh=fresh),
             *_unknown_measures(task, measures),
         ]
@@ -127,6 +128,11 @@ def _state(checkpoint: Checkpoint | None, parameters: TorchTraining) -> SolverSt
                 f"not {value!r}"
             )
     return state
+
+
+def _single(parameters: TorchTraining) -> Iterator[str]:
+    if parameters.datatype == "fp64":
+        yield f"{MLLIB}.datatype fp64 is for predictions: the training computes in fp32"
 
 
 def _fresh_solver(

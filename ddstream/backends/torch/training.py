@@ -23,7 +23,7 @@ from ddstream.backends.torch.live import LiveValues, Step
 from ddstream.backends.torch.loader import Loaded, Loader, Reading
 from ddstream.backends.torch.model import Model
 from ddstream.backends.torch.objectives import Objective
-from ddstream.backends.torch.randomness import restore, states
+from ddstream.backends.torch.randomness import begin, restore, states
 from ddstream.backends.torch.series import Series
 from ddstream.backends.torch.shown import Shown
 from ddstream.backends.torch.stepping import Stepping
@@ -96,6 +96,7 @@ class Training:
         self._train_loss = 0.0
         self._losses: Mapping[str, float] = {}
         self._sound = self._complete = True
+        begin(reading.seed)
         self._take_up(state, fresh=fresh)
         self._saved = (start, self._complete)
 
