@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from ddstream.api.csvts import ScaleType, SeriesInput
+from ddstream.api.csvts import SeriesInput
+from ddstream.api.tables import ScaleType
 from ddstream.data import Array
 from ddstream.errors import InputError
 
