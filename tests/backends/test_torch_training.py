@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ddstream.backends.torch.backend import TorchBackend
 from ddstream.connectors import CONNECTORS
-from ddstream.data import Batch, Datasets, Dimensions, Progress
+from ddstream.data import Batch, Datasets, Progress
 from ddstream.errors import InternalError, ParameterError
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend, MakeSetup
@@ -330,23 +330,3 @@ def test_a_resnet_is_trained_on_files_and_predicts(
     scores = backend.task(call).activate(backend.forward(Batch.of(tests), call))
     right = np.mean(np.argmax(scores, axis=1) == np.array([sample.target for sample in tests]))
     assert right == pytest.approx(found[-1].points["acc"])
-
-
-def test_trainings_of_one_seed_drop_the_same_values(
-    repository: Repository, make_setup: MakeSetup
-) -> None:
-    raw = {
-        "template": "mlp",
-        "template_params": {"layers": [8], "dropout": 0.5},
-        "nclasses": 10,
-        "solver": {"iterations": 4, "base_lr": 0.1},
-        "net": {"batch_size": 8},
-    }
-    data = replace(digits(), dimensions=Dimensions(channels=1, height=8, width=8))
-    told = []
-    for _ in range(2):
-        for file in repository.path.iterdir():
-            file.unlink()
-        found = list(TorchBackend.trainer(make_setup(raw)).fit(data, raw, ["acc"]))
-        told.append([each.points["train_loss"] for each in found if each.points])
-    assert told[0] == told[1]
