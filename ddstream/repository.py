@@ -19,6 +19,9 @@ from ddstream.fence import FENCE, Fence
 
 CONFIG, REQUEST, METRICS = "config.json", "model.json", "metrics.json"
 CLASSES, BEST = "corresp.txt", "best_model.txt"
+MOST_CLASSES = 10_000_000
+"""More names than any model has outputs: numbers are read from a file that others may write."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)\.(npt|pt|safetensors)$")
 STORED = ".lmdb"
 """How the files of a training's samples end: `train.lmdb`, `test_0.lmdb`..."""
@@ -136,14 +139,21 @@ class Repository:
             return None
 
     def classes(self) -> list[str]:
-        """Class names by id, from `corresp.txt`; ids without a line have their number as name."""
+        """Class names by id, from `corresp.txt`; ids without a line have their number as name.
+
+        Raises ParameterError for one that no training can have written."""
+        path = self.path / CLASSES
         try:
             # Not `splitlines`: a name may have what ends lines elsewhere.
-            lines = (self.path / CLASSES).read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8").split("\n")
         except OSError:
             return []
+        except UnicodeDecodeError as error:
+            raise ParameterError(f"{path} is no text: {error.reason}") from error
         pairs = (line.split(" ", 1) for line in lines if " " in line)
-        names = {int(number): name for number, name in pairs if number.isdigit()}
+        names = {int(number): name for number, name in pairs if _NUMBER.fullmatch(number)}
+        if max(names, default=0) >= MOST_CLASSES:
+            raise ParameterError(f"{path} has a class {max(names)}, above {MOST_CLASSES - 1}")
         return [names.get(i, str(i)) for i in range(max(names, default=-1) + 1)]
 
     def write_classes(self, names: Sequence[str]) -> None:
@@ -203,6 +213,8 @@ class Repository:
     def clear(self, mode: str) -> None:
         """Remove files as DELETE's `clear` says: `mem` none, `lib` the training's, `full` all,
         `dir` the folder too."""
+        if not self.path.is_dir():
+            return
         if mode == "lib":
             for file in self.path.iterdir():
                 if re.search(r"\.(json|npt|pt|ptw|safetensors)$|^best_model", file.name):

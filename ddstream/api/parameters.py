@@ -49,7 +49,9 @@ class ParameterObject(BaseModel):
     that is not its neutral value (as listed) is refused by name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="allow", strict=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     refused: ClassVar[Mapping[str, Any]] = {}
 

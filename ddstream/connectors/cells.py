@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -88,11 +88,18 @@ def check_width(row: Row, names: Sequence[str], uri: str) -> None:
 
 def number(cell: str) -> float | None:
     """The finite number that a cell holds; None if it holds anything else."""
+    if not _plain(cell):
+        return None
     try:
         value = float(cell)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _plain(text: str) -> bool:
+    """No digits of other scripts, and none grouped as Python groups them: no table means that."""
+    return text.isascii() and "_" not in text
 
 
 def numbers(rows: Sequence[Row], names: Sequence[str], uri: str) -> Array:
@@ -102,10 +109,10 @@ def numbers(rows: Sequence[Row], names: Sequence[str], uri: str) -> Array:
     """
     if not rows:
         return np.empty((0, len(names)))
-    try:
-        found = np.array([row.cells for row in rows], np.float64)
-    except ValueError:
-        found = np.full((1, 1), np.nan)
+    found = np.full((1, 1), np.nan)
+    if all(_plain("".join(row.cells)) for row in rows):
+        with suppress(ValueError):
+            found = np.array([row.cells for row in rows], np.float64)
     if found.shape == (len(rows), len(names)) and np.isfinite(found).all():
         return found
     # Only now is it worth a look at each cell.

@@ -15,6 +15,7 @@ from ddstream.connectors.csv_encoding import Encoder, ids
 from ddstream.connectors.csv_files import Tables
 from ddstream.connectors.csv_kept import KEPT, Kept, shaping
 from ddstream.connectors.csv_learning import Learned, learn
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams
 from ddstream.connectors.tables import (
@@ -133,7 +134,7 @@ class _Gathered:
     def _table(self, tables: Tables) -> Table:
         content = self._content(tables)
         if not len(content.rows):
-            raise ParameterError("empty test dataset")
+            raise ParameterError(NO_TESTS)
         return Table(tables.name, content, np.arange(len(content.rows)))
 
     def _content(self, tables: Tables) -> Content:

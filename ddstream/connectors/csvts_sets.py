@@ -16,6 +16,7 @@ from ddstream.connectors.csvts_columns import Columns
 from ddstream.connectors.csvts_kept import Kept, kept_files, kept_parameters
 from ddstream.connectors.csvts_windows import Cutting, dimensions
 from ddstream.connectors.locate import files_below, locate
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams, staying
 from ddstream.data import Array, Datasets, Sample
@@ -138,9 +139,11 @@ class _Gathering:
         placed = [self._placed(folder, steps) for folder in folders]
         self._train, *self._tests = self._split(placed)
         if not len(self._train.places):
-            raise ParameterError("No data found in training dataset")
+            least = wanted.window + (wanted.horizon if wanted.forecast else 0)
+            found = f"no series has {least} steps"
+            raise ParameterError(f"No data found in training dataset: {found}")
         if not self._tests or not all(len(each.places) for each in self._tests):
-            raise ParameterError("empty test dataset")
+            raise ParameterError(NO_TESTS)
 
     def streams(self) -> Streams:
         """The windows, read file by file."""

@@ -18,6 +18,7 @@ from ddstream.connectors.augment import Variation
 from ddstream.connectors.boxes import refitted
 from ddstream.connectors.entries import Entry, Labelled
 from ddstream.connectors.layout import Layout, chosen
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.resize import sizes
 from ddstream.connectors.source import Source
 from ddstream.connectors.store import Wish, stored
@@ -135,7 +136,7 @@ def _gathered(
     if held_out:
         rest, names = [Labelled(held_out)], ["split"]
     if not any(each.entries for each in rest):
-        raise ParameterError("empty test dataset")
+        raise ParameterError(NO_TESTS)
     return Datasets(
         train=ImageSet(data[0].name, train, labels, source, variation),
         tests=[

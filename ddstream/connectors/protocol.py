@@ -12,6 +12,9 @@ from ddstream.data import Datasets, Datum, Dimensions, Sample
 from ddstream.repository import Repository
 from ddstream.roots import ANYWHERE, Roots
 
+NO_TESTS = "empty test dataset: after the training set, data has a test set; or set test_split"
+"""What a training is told that has nothing to test on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

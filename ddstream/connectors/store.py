@@ -18,6 +18,7 @@ import orjson
 
 from ddstream.connectors.locate import locate
 from ddstream.connectors.packing import packed, unpacked
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.records import Records, Writing
 from ddstream.connectors.streams import Stream, Streams, staying
 from ddstream.data import Array, Dataset, Datasets, Dimensions, Sample
@@ -135,7 +136,7 @@ def _write(wish: Wish, streams: Streams) -> list[str]:
     repository = wish.repository
     # Test sets come first: without the training set's file they do not count.
     for number, stream in enumerate(streams.tests):
-        _keep(repository, _test(number), stream, {}, "empty test dataset")
+        _keep(repository, _test(number), stream, {}, NO_TESTS)
     _keep(repository, TRAIN, streams.train, about, "No data found in training dataset")
     return list(streams.warnings)
 

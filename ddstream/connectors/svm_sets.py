@@ -12,6 +12,7 @@ import numpy as np
 
 from ddstream.api.svm import SvmInput
 from ddstream.connectors.locate import files_below, locate
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams, Vary, varied
 from ddstream.connectors.svm_encoding import Features, Sparse, SvmSchema, expected, learned
@@ -138,7 +139,7 @@ class _Gathered:
     def _table(self, lines: Lines) -> Table:
         content = self._content(lines)
         if not len(content.rows):
-            raise ParameterError("empty test dataset")
+            raise ParameterError(NO_TESTS)
         return Table(lines.name, content, np.arange(len(content.rows)))
 
     def _content(self, lines: Lines) -> Content:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from ddstream.api.tables import SplitInput
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.streams import staying
 from ddstream.data import Array, Sample, Stack
 from ddstream.errors import InputError, ParameterError
@@ -105,7 +106,7 @@ def held_out(count: int, wanted: SplitInput, seed: int) -> Array | None:
     if not stay:
         raise ParameterError("No data found in training dataset")
     if stay == count:
-        raise ParameterError("empty test dataset")
+        raise ParameterError(NO_TESTS)
     mask = np.zeros(count, np.bool_)
     order = np.random.default_rng(seed).permutation(count) if wanted.shuffle else np.arange(count)
     mask[order[stay:]] = True
@@ -125,4 +126,4 @@ def check_split(wanted: SplitInput, tests: int) -> None:
         split = f"{wanted.test_split:g}"
         raise InputError(f"User specified both a test split {split} and a test set")
     if not wanted.test_split and not tests:
-        raise ParameterError("empty test dataset")
+        raise ParameterError(NO_TESTS)

@@ -13,6 +13,7 @@ from ddstream.api.txt import TextInput
 from ddstream.connectors.corpus import Corpus, Found, Search
 from ddstream.connectors.language import Goal, Language, goal_of
 from ddstream.connectors.lexicon import SHAPING, Files, TextEncoder, encoder, kind_for, learn
+from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.store import Wish, stored
 from ddstream.connectors.streams import Stream, Streams, Vary, varied
 from ddstream.connectors.tokens import Tokens
@@ -116,7 +117,7 @@ def _gathered(order: Order, data: Sequence[Path], *, dense: bool) -> Streams:
     if not train.count():
         raise ParameterError("No data found in training dataset")
     if not tests or not all(each.count() for each in tests):
-        raise ParameterError("empty test dataset")
+        raise ParameterError(NO_TESTS)
     files, said = _learned(order, train)
     made = encoder(order.wanted, files)
     return Streams(

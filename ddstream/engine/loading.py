@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ddstream.api.predict import OutputParameters
 from ddstream.api.service import ModelObject, Parameters, ServiceDefinition
@@ -88,18 +89,32 @@ def open_repository(
     definition: ServiceDefinition, model: ModelObject, limits: Limits, *, create: bool
 ) -> Repository:
     """The service's repository, below the roots; a published one is copied into it first."""
-    source = str(definition.parameters.mllib.get("from_repository") or "")
-    path = _below_roots(model.repository, limits)
-    repository = Repository.open(path, create=create and (model.create_repository or bool(source)))
-    if create and source:
-        Repository(_below_roots(source, limits)).publish(repository)
+    source = _source(definition.parameters.mllib.get("from_repository"), limits)
+    path = _below_roots(model.repository, "model.repository", limits)
+    made = model.create_repository or source is not None
+    repository = Repository.open(path, create=create and made)
+    if create and source is not None:
+        source.publish(repository)
     return repository
 
 
-def _below_roots(path: str, limits: Limits) -> Path:
+def _source(named: Any, limits: Limits) -> Repository | None:
+    """The repository that is copied into a new one. Raises ParameterError if it is none."""
+    if not named:
+        return None
+    where = "parameters.mllib.from_repository"
+    if not isinstance(named, str):
+        raise ParameterError(f"{where} must be a string")
+    path = _below_roots(named, where, limits)
+    if not path.is_dir():
+        raise ParameterError(f"{where}: {named[:200]} is no folder")
+    return Repository(path)
+
+
+def _below_roots(path: str, where: str, limits: Limits) -> Path:
     if not path:
         raise ParameterError("destination model directory  is not writable or does not exist.")
     try:
         return limits.roots.resolve(path)
     except OutsideRoots as error:
-        raise ParameterError(str(error)) from error
+        raise ParameterError(f"{where}: {error}") from error

@@ -17,6 +17,7 @@ from ddstream.api.protocol import Api
 from ddstream.api.service import ServiceDefinition, clear_mode
 from ddstream.api.train import TrainRequest
 from ddstream.face.failures import failures
+from ddstream.face.given import native
 from ddstream.face.loop_thread import LoopThread, Opening
 from ddstream.face.training_job import TrainingJob
 from ddstream.logs import service_log
@@ -75,11 +76,11 @@ class Face:
             "mllib": mllib,
             "type": service_type,
             "description": description or "",
-            "model": dict(model),
+            "model": model,
             "parameters": _parameters(input_parameters, mllib_parameters, output_parameters),
         }
         with failures():
-            definition = envelope(ServiceDefinition, raw)
+            definition = envelope(ServiceDefinition, native(raw, ""))
         self.ask(lambda api: api.create_service(name, definition), _asks_gpu(mllib_parameters))
         return Service(self, name)
 
@@ -137,9 +138,11 @@ class Service:
         body is `{"text": ...}`, with a network sink `{"relay": {"code": ..., "content": ...}}`.
         """
         face = self._living()
-        parameters = _parameters(input_parameters, mllib_parameters, output_parameters)
-        raw = {"service": self.name, "data": _listed(data), "parameters": parameters}
+        given = _parameters(input_parameters, mllib_parameters, output_parameters)
+        elements = _listed(data)
         with failures():
+            parameters = native(given, "parameters")
+            raw = {"service": self.name, "data": elements, "parameters": parameters}
             request = envelope(PredictRequest, raw)
         return _body(face.ask(lambda api: api.predict(request), _asks_gpu(mllib_parameters)))
 
@@ -183,7 +186,7 @@ class Service:
             "parameters": _parameters(input_parameters, mllib_parameters, output_parameters),
         }
         with failures():
-            request = envelope(TrainRequest, raw)
+            request = envelope(TrainRequest, native(raw, ""))
         answer = face.ask(lambda api: api.train(request), _asks_gpu(mllib_parameters))
         if asynchronous:
             return TrainingJob(face.ask, self.name, answer.head["job"])

@@ -24,6 +24,8 @@ BLANK = 0
 """What stands between letters in training, and unless `output.blank_label` says otherwise."""
 WIDTH = 32
 """Beginnings of texts that a search keeps at each step, if no more texts are asked for."""
+WIDEST = 128
+"""Most of them, however many texts are asked for: other answers wait while one is searched."""
 LETTERS = 24
 """The most probable letters that a search looks at in each step."""
 
@@ -133,14 +135,14 @@ def greedy(shares: Array, blank: int = BLANK) -> Text:
 def searched(shares: Array, blank: int = BLANK, best: int = -1) -> list[Text]:
     """The most probable texts of T x A, by a search of beginnings (Graves 2012, section 7.5.3).
 
-    All that the search has kept, if `best` is -1. A probability is the sum over all ways to read a
+    All that the search has kept, if `best` is -1; never more than `WIDEST`. A probability is the sum over all ways to read a
     text that the search has met.
 
     >>> (text,) = searched(np.array([[0.6, 0.4], [0.6, 0.4]]), best=1)
     >>> text.letters, round(text.probability, 2)
     ((1,), 0.64)
     """
-    width = max(WIDTH, best)
+    width = min(max(WIDTH, best), WIDEST)
     ends: dict[tuple[int, ...], End] = {(): End(blank=1.0)}
     scale = 0.0
     for step in shares:

@@ -60,7 +60,7 @@ def test_cells_are_numbers_or_named_by_line_and_column() -> None:
     rows = [Row(2, ["1", " 2.5e3 "]), Row(3, ["-0", "+4"])]
     assert numbers(rows, ["a", "b"], "x").tolist() == [[1.0, 2500.0], [-0.0, 4.0]]
     assert numbers([], ["a", "b"], "x").shape == (0, 2)
-    for bad in ("", "n/a", "nan", "inf", "1e999", "0x10"):
+    for bad in ("", "n/a", "nan", "inf", "1e999", "0x10", "1_000", "٣"):
         with pytest.raises(InputError, match="line 3 of x, column b: ") as refused:
             numbers([rows[0], Row(3, ["1", bad])], ["a", "b"], "x")
         assert repr(bad) in refused.value.detail

@@ -78,6 +78,14 @@ def test_a_repository_without_a_model_is_not_published(dd: DeepDetect, tmp_path:
     assert isinstance(refused.value.__cause__, ParameterError)
 
 
+@pytest.mark.parametrize("source", ["/nowhere/at/all", "\0", __file__, 5, True, ["/tmp"]])
+def test_what_is_no_repository_is_not_copied(dd: DeepDetect, tmp_path: Path, source: Any) -> None:
+    with pytest.raises(DeepDetectError, match=r"from_repository|destination") as refused:
+        created(dd, tmp_path / "target", 32, from_repository=source)
+    assert refused.value.dd_code == 1006
+    assert not (tmp_path / "target").exists()
+
+
 def test_a_model_that_a_head_completes_is_published_with_it(tmp_path: Path) -> None:
     source, target = (Repository.open(tmp_path / name, create=True) for name in ("a", "b"))
     for name in ("base.pt", "checkpoint-1.pt", "checkpoint-1.ptw", "checkpoint-2.pt", "bounds.dat"):

@@ -15,7 +15,7 @@ from ddstream.api.predict import OutputParameters
 from ddstream.data import OUTPUT, Array, Sample
 from ddstream.errors import InputError, ParameterError
 from ddstream.tasks import TASKS, Traits
-from ddstream.tasks.ctc import Ctc, greedy, searched
+from ddstream.tasks.ctc import WIDEST, Ctc, greedy, searched
 from tests.tasks.tallies import tallied
 
 ALPHABET = ["0", *(str(ord(letter)) for letter in "aé猫🙂")]
@@ -172,3 +172,9 @@ def test_a_sample_without_a_text_is_refused(target: object) -> None:
     task = Ctc()
     with pytest.raises(InputError, match="0 has no text"):
         tallied(task, task.activate({OUTPUT: steps(1)[None]}), [target], ["acc"])  # type: ignore[list-item]
+
+
+def test_a_search_stays_narrow_however_many_texts_are_asked_for() -> None:
+    row = np.full((12, 20), 1 / 20)
+    assert len(searched(row, best=10**6)) == WIDEST
+    assert len(searched(row, best=3)) == 3

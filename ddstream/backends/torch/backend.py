@@ -45,6 +45,7 @@ FIXED = (
     "layers",
     "dropout",
     "residual",
+    "timesteps",
 )
 """What makes the model: a predict call cannot change it."""
 REMEMBERS = "continues"
