@@ -63,7 +63,7 @@ class Letters:
 
     def known(self, classes: Sequence[str]) -> Letters:
         """The layout with the alphabet of an earlier training. Raises InputError if it is none."""
-        if not all(name.isdigit() and int(name) <= sys.maxunicode for name in classes):
+        if not all(name.isdecimal() and int(name) <= sys.maxunicode for name in classes):
             raise InputError("corresp.txt of the repository holds no alphabet")
         return replace(self, classes=classes)
 

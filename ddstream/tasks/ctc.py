@@ -135,8 +135,8 @@ def greedy(shares: Array, blank: int = BLANK) -> Text:
 def searched(shares: Array, blank: int = BLANK, best: int = -1) -> list[Text]:
     """The most probable texts of T x A, by a search of beginnings (Graves 2012, section 7.5.3).
 
-    All that the search has kept, if `best` is -1; never more than `WIDEST`. A probability is the sum over all ways to read a
-    text that the search has met.
+    All that the search has kept, if `best` is -1; never more than `WIDEST`. A probability is the
+    sum over all ways to read a text that the search has met.
 
     >>> (text,) = searched(np.array([[0.6, 0.4], [0.6, 0.4]]), best=1)
     >>> text.letters, round(text.probability, 2)
