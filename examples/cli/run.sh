@@ -18,6 +18,6 @@ $bin/ddstream train resnet18 --config examples/cli/digits.yaml \
   --repository "$folder/model" --repository-override --iterations "$iterations" --test-interval 50 \
   --batch-size 64 --base-lr 0.001 --set mllib.solver.solver_type=ADAM --output-format text
 $bin/deepdetect job status "$folder/model"
-find "$folder/scans/held-out" -name '*.png' | sort | head -n 5 >"$folder/images.txt"
+find "$folder/scans/held-out" -name '*.png' | sort | sed -n 1,5p >"$folder/images.txt"
 $bin/ddstream predict resnet18 --config examples/cli/digits.yaml \
   --repository "$folder/model" --images-file "$folder/images.txt" --output-format jsonl

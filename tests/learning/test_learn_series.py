@@ -78,7 +78,7 @@ def training(iterations: int, rate: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "few"), [("nbeats", 3e-3, 150), ("ttransformer", 1e-3, 250)]
+    ("name", "rate", "few"), [("nbeats", 3e-3, 150), ("ttransformer", 1e-3, 700)]
 )
 def test_a_forecast_of_sunspots_is_better_than_the_last_value(
     school: School, name: str, rate: float, few: int
