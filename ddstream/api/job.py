@@ -121,15 +121,17 @@ class History:
             self.series.setdefault(name, []).extend(values)
 
     def sampled(self, most: int | None) -> Json:
-        """`measure_hist` and `measure_sampling` (contract 1.8), at most `most` points a series."""
+        """`measure_hist` and `measure_sampling` (contract 1.8), at most `most` points a series.
+
+        The answer is the caller's own: the history goes on in another thread.
+        """
         hist: Json = {}
         sampling: Json = {}
         for name, values in self.series.items():
             step = 1 if most is None else -(-len(values) // max(1, most))
             if step > 1:
-                values = values[::step]
                 sampling[f"{name}_sampling"] = step
-            hist[f"{name}_hist"] = values
+            hist[f"{name}_hist"] = values[::step]
         return {"measure_hist": hist, "measure_sampling": sampling}
 
 

@@ -123,3 +123,10 @@ def test_a_run_tells_what_it_was_and_how_it_ended(tmp_path: Path) -> None:
 def test_a_run_is_named_by_its_folder() -> None:
     assert run_name(Path("/models/My model!")) == "My-model"
     assert run_name(Path("/")) == "run"
+
+
+def test_a_look_stays_as_it_was_while_the_training_goes_on() -> None:
+    history = History({"train_loss": [0.5]})
+    whole, thinned = history.sampled(9), history.sampled(1)
+    history.extend({"train_loss": [0.4, 0.3]})
+    assert whole["measure_hist"] == thinned["measure_hist"] == {"train_loss_hist": [0.5]}
