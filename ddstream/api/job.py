@@ -128,7 +128,7 @@ class History:
         hist: Json = {}
         sampling: Json = {}
         for name, values in self.series.items():
-            step = 1 if most is None else -(-len(values) // max(1, most))
+            step = 1 if most is None else max(1, -(-len(values) // max(1, most)))
             if step > 1:
                 sampling[f"{name}_sampling"] = step
             hist[f"{name}_hist"] = values[::step]

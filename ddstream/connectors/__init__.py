@@ -1,16 +1,16 @@
-"""Connectors: what came in becomes Samples. No network but in `fetch`, no torch."""
+"""Connectors: what came in becomes Samples. No network but in `remote`, no torch."""
 
 from ddstream.connectors.protocol import Connector, ConnectorType
 from ddstream.registry import Registry
 
 CONNECTORS: Registry[ConnectorType] = Registry(
     {
-        "csv_ts": "ddstream.connectors.csvts:SeriesConnector",
-        "csvts": "ddstream.connectors.csvts:SeriesConnector",
-        "csv": "ddstream.connectors.csv:CsvConnector",
-        "image": "ddstream.connectors.image:ImageConnector",
-        "svm": "ddstream.connectors.svm:SvmConnector",
-        "txt": "ddstream.connectors.txt:TextConnector",
+        "csv_ts": "ddstream.connectors.series.connector:SeriesConnector",
+        "csvts": "ddstream.connectors.series.connector:SeriesConnector",
+        "csv": "ddstream.connectors.tables.connector:CsvConnector",
+        "image": "ddstream.connectors.images.connector:ImageConnector",
+        "svm": "ddstream.connectors.sparse.connector:SvmConnector",
+        "txt": "ddstream.connectors.texts.connector:TextConnector",
     },
 )
 

@@ -9,7 +9,7 @@ import pybase64
 
 from ddstream.api.envelope import Json, dumps
 from ddstream.api.predict import PredictRequest
-from ddstream.connectors.fetch import TEXT_URI
+from ddstream.connectors.remote.fetch import TEXT_URI
 from ddstream.data import Array
 
 _TO_BGR = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}

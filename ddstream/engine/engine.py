@@ -16,8 +16,8 @@ from ddstream.api.service import ServiceDefinition, clear_mode, described, servi
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
 from ddstream.backends import Backend
 from ddstream.background import Background
-from ddstream.connectors.fetch import Fetcher
 from ddstream.connectors.protocol import Limits
+from ddstream.connectors.remote.fetch import Fetcher
 from ddstream.engine.loading import load_service
 from ddstream.engine.predictor import Predictor
 from ddstream.engine.service import Service

@@ -13,7 +13,7 @@ from ddstream.api.predict import Call
 from ddstream.api.protocol import Capacity
 from ddstream.backends import Backend
 from ddstream.background import Background
-from ddstream.connectors.fetch import Fetcher
+from ddstream.connectors.remote.fetch import Fetcher
 from ddstream.data import Datum
 from ddstream.engine.flight import Flight, sent
 from ddstream.engine.pipeline import Errand, Pipeline

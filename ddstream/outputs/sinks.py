@@ -18,7 +18,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ddstream.api.envelope import JSON, Relay
-from ddstream.connectors.addresses import literal
+from ddstream.connectors.remote.addresses import literal
 from ddstream.errors import DDError, ParameterError, SinkError
 
 LOOPBACK = ("localhost", "127.0.0.0/8", "::1")

@@ -22,8 +22,8 @@ from ddstream.api.predict import PredictRequest
 from ddstream.api.service import ServiceDefinition, clear_mode, described, service_name
 from ddstream.api.stream import ControlCommand, JobRow, ServiceRecord, TrainCommand
 from ddstream.api.train import JobQuery, JobStop, TrainRequest
-from ddstream.connectors.claims import claim_store
 from ddstream.connectors.encode import request_body
+from ddstream.connectors.remote.claims import claim_store
 from ddstream.errors import (
     JobNotFound,
     NoData,

@@ -17,7 +17,7 @@ from ddstream.api.envelope import Answer
 from ddstream.api.protocol import Host
 from ddstream.api.stream import ControlCommand, WorkerRecord
 from ddstream.background import Background
-from ddstream.connectors.claims import claim_store
+from ddstream.connectors.remote.claims import claim_store
 from ddstream.errors import BadRequest, fault
 from ddstream.stream import messages
 from ddstream.stream.admin import check_groups, ensure_topics

@@ -15,7 +15,7 @@ from ddstream.api.image import ImageInput
 from ddstream.api.predict import OutputParameters
 from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.trainer import TorchTrainer
-from ddstream.connectors.image import ImageConnector
+from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Array, Batch, Datasets, Datum, Sample
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend

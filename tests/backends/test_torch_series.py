@@ -22,7 +22,7 @@ from ddstream.engine.engine import Engine
 from ddstream.errors import InputError, ParameterError
 from ddstream.settings import Settings
 from tests.backends.series import FORECAST, LABELS, Series, service
-from tests.connectors.series_sets import table
+from tests.connectors.series.sets import table
 
 NBEATS: dict[str, Any] = {"template": "nbeats"}
 LSTM: dict[str, Any] = {"template": "recurrent", "layers": ["L10", "L10"]}

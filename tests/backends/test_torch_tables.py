@@ -12,7 +12,7 @@ import torch
 from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives.scores import Scores
-from ddstream.connectors.streams import Held
+from ddstream.connectors.storage.streams import Held
 from ddstream.data import Stacked
 from ddstream.errors import ParameterError
 from tests.backends.tables import MLP, TableService, points

@@ -15,7 +15,7 @@ from transformers.models.bert.modeling_bert import BertForMaskedLM
 from ddstream.data import Batch, Datum
 from ddstream.errors import ParameterError
 from tests.backends.texts import TINY, TOKENS, Texts
-from tests.connectors.text_sets import BERT, vocabulary, written
+from tests.connectors.texts.sets import BERT, vocabulary, written
 
 CLASSIFIER: dict[str, Any] = {"template": "bert", "nclasses": 2, "template_params": TINY}
 MASK: dict[str, Any] = {"template": "bert", "self_supervised": "mask", "template_params": TINY}

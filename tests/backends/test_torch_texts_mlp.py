@@ -10,7 +10,7 @@ import pytest
 
 from ddstream.errors import ParameterError
 from tests.backends.texts import Texts
-from tests.connectors.text_sets import written
+from tests.connectors.texts.sets import written
 
 MLP: dict[str, Any] = {"template": "mlp", "nclasses": 2, "template_params": {"layers": [16]}}
 WORDS: dict[str, Any] = {"connector": "txt", "min_count": 1, "min_word_length": 1}

@@ -15,7 +15,7 @@ from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from ddstream.templates import TEMPLATES
 from tests.backends.texts import TINY, Texts
-from tests.connectors.text_sets import BERT, vocabulary, written
+from tests.connectors.texts.sets import BERT, vocabulary, written
 
 MASK: dict[str, Any] = {"template": "bert", "self_supervised": "mask", "template_params": TINY}
 CLASSIFIER: dict[str, Any] = {"template": "bert", "nclasses": 2, "embedding_size": 16}

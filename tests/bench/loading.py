@@ -9,7 +9,7 @@ from typing import Any
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.connectors.image import ImageConnector
+from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Dataset
 from ddstream.repository import Repository
 from examples.scenes import Scenes, write_scenes

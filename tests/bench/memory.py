@@ -12,7 +12,7 @@ import numpy as np
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.connectors.image import ImageConnector
+from ddstream.connectors.images.connector import ImageConnector
 from ddstream.repository import Repository
 from tests.bench.ground import Ground
 from tests.bench.result import Result

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.connectors.hostile_ground import Canary, response, saying, serving
-from tests.connectors.image_sets import three_classes
+from tests.connectors.images.sets import three_classes
+from tests.connectors.remote.hostile_ground import Canary, response, saying, serving
 
 
 @pytest.fixture

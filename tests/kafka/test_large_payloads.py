@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestServer
 from ddstream.api.envelope import Answer
 from ddstream.api.predict import Call, PredictRequest
 from ddstream.api.service import ServiceDefinition
-from ddstream.connectors.fetch import Fetcher
-from ddstream.connectors.objects import ObjectStores
+from ddstream.connectors.remote.fetch import Fetcher
+from ddstream.connectors.remote.objects import ObjectStores
 from ddstream.engine.engine import Engine
 from ddstream.errors import Unavailable
 from ddstream.roots import Roots
@@ -26,7 +26,7 @@ from ddstream.stream.admin import delete_group
 from ddstream.stream.connection import started, stopped
 from ddstream.stream.rejects.reject import Which
 from ddstream.stream.rejects.rejects import Rejects
-from tests.connectors.s3 import BUCKET, s3_environment, s3_server
+from tests.connectors.remote.s3 import BUCKET, s3_environment, s3_server
 from tests.engine.probe import ProbeBackend
 from tests.engine.test_predicting import definition, png
 from tests.kafka.echo import EchoHost

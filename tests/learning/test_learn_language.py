@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ddstream.api.parameters import merged
-from ddstream.connectors.txt import TextConnector
+from ddstream.connectors.texts.connector import TextConnector
 from ddstream.data import Datum
 from ddstream.repository import Repository
 from tests.learning.learner import Lesson, School

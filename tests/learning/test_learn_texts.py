@@ -16,7 +16,7 @@ from babel import Locale
 from sklearn.linear_model import LogisticRegression
 
 from ddstream.api.parameters import merged
-from ddstream.connectors.txt import TextConnector
+from ddstream.connectors.texts.connector import TextConnector
 from ddstream.data import Array, Datum
 from ddstream.repository import Repository
 from tests.learning.learner import Learnt, Lesson, School

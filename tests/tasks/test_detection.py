@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ddstream.api.image import ImageInput
 from ddstream.api.predict import OutputParameters
-from ddstream.connectors.fit import Fit
+from ddstream.connectors.images.fit import Fit
 from ddstream.data import Array, Outputs, Sample
 from ddstream.errors import InputError, ParameterError
 from ddstream.tasks import TASKS, Traits

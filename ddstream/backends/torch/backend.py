@@ -21,7 +21,7 @@ from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.backends.torch.solvers import check_solver
 from ddstream.backends.torch.trainer import TorchTrainer
-from ddstream.connectors.vocabulary import TAB, VOCABULARY, Vocabulary
+from ddstream.connectors.texts.vocabulary import TAB, VOCABULARY, Vocabulary
 from ddstream.data import LOGITS, OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository

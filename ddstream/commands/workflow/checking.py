@@ -17,9 +17,9 @@ import numpy as np
 from ddstream.commands.workflow.findings import Findings
 from ddstream.commands.workflow.options import TrainOptions
 from ddstream.commands.workflow.profiles import Profile
-from ddstream.connectors.decode import Decoding, decode
-from ddstream.connectors.entries import lines, pair
-from ddstream.connectors.headers import read_header
+from ddstream.connectors.images.decode import Decoding, decode
+from ddstream.connectors.images.entries import lines, pair
+from ddstream.connectors.images.headers import read_header
 from ddstream.connectors.locate import files_below, locate, visible
 from ddstream.errors import InputError
 from ddstream.roots import ANYWHERE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddstream.commands.workflow.events import Events
-from ddstream.connectors.entries import lines
+from ddstream.connectors.images.entries import lines
 from ddstream.connectors.locate import files_below, locate
 from ddstream.errors import InputError
 from ddstream.outputs.drawing import drawn

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ddstream.api.envelope import Answer
-from ddstream.connectors.claims import Claim, ClaimStore, claim_name
+from ddstream.connectors.remote.claims import Claim, ClaimStore, claim_name
 from ddstream.errors import DDError, TooLarge, Unavailable
 from ddstream.settings import Settings
 from ddstream.stream import messages

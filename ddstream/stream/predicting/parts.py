@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddstream.api.protocol import Host
-from ddstream.connectors.claims import ClaimStore
+from ddstream.connectors.remote.claims import ClaimStore
 from ddstream.stream.connection import Connection
 from ddstream.stream.predicting.attempts import Quarantine
 from ddstream.stream.predicting.versions import Versions

@@ -1,0 +1,1 @@
+"""The connector of images, its data sets, and how pictures are varied."""

@@ -1,0 +1,1 @@
+"""What is not on this machine: data that are fetched, and stores of objects."""

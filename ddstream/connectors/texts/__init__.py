@@ -1,0 +1,1 @@
+"""The connector of texts (txt), and what is learned from them."""
