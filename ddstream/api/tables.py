@@ -68,6 +68,8 @@ class TableInput(SplitInput):
         for low, high in PAIRS:
             if len(getattr(self, low)) != len(getattr(self, high)):
                 raise ValueError(f"{low} and {high} must have as many values as each other")
+        if any(a > b for a, b in zip(self.min_vals, self.max_vals, strict=True)):
+            raise ValueError("a value of min_vals is above that of max_vals")
         if self.min_vals and self.mean_vals:
             raise ValueError("min_vals and mean_vals exclude each other")
         if self.scale_type != self.kind and "scale_type" in self.model_fields_set:

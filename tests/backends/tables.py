@@ -70,7 +70,7 @@ class TableService:
 
     def train(self, *data: Path, **over: Any) -> list[Progress]:
         """Train in this process; the iterations."""
-        raw = merged(self.mllib, SOLVER)
+        raw = merged(SOLVER, self.mllib)
         connector = self.connector(**over)
         sets = connector.datasets(data, raw)
         setup = Setup(raw, connector.parameters, self.repository, sets.dimensions)

@@ -229,9 +229,18 @@ def _native(plan: Plan, path: Path | None, warnings: Sequence[str]) -> Model:
 
 
 def initialised(parameters: TorchParameters, dimensions: Dimensions) -> nn.Module:
-    """A template's model with fresh weights of its own seed; the global generator is left alone."""
-    with _seeded(parameters):
-        module = TEMPLATES.load(parameters.template)(dimensions, template_params(parameters))
+    """A template's model with fresh weights of its own seed; the global generator is left alone.
+
+    Raises ParameterError for sizes that no memory has.
+    """
+    build, options = TEMPLATES.load(parameters.template), template_params(parameters)
+    try:
+        with _seeded(parameters):
+            module = build(dimensions, options)
+    except (RuntimeError, MemoryError) as error:
+        # So torch says that there is no memory of such a size.
+        said = str(error).partition("\n")[0][:200]
+        raise ParameterError(f"a {parameters.template} of these sizes cannot be: {said}") from error
     return module.eval()
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters
 from ddstream.errors import ParameterError
+from ddstream.templates import TEMPLATES
 
 DETECTORS = frozenset({"fasterrcnn", "retinanet", "detr", "yolox"})
 SEGMENTERS = frozenset({"segformer", "deeplabv3"})
 TEXTS = frozenset({"bert", "gpt2"})
+SERIES = frozenset({"nbeats", "ttransformer", "recurrent"})
+READERS = frozenset({"crnn"})
+ANYTHING = frozenset({"mlp"})
+"""Templates that read the samples of every connector; those of no set here read images."""
 TRACEABLE = DETECTORS | SEGMENTERS | TEXTS
 """Templates whose model may also be a traced one in the repository (contract 5.9)."""
 UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
@@ -22,6 +27,7 @@ def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
     """
     template = parameters.template
     _check(parameters)
+    _check_samples(template, connector)
     if template in TEXTS:
         return _of_text(parameters)
     if template in DETECTORS or _flag(connector, "bbox"):
@@ -51,9 +57,25 @@ def _check(parameters: TorchParameters) -> None:
         raise ParameterError(UNKNOWN_SUPERVISION)
     if parameters.self_supervised and template != "bert":
         raise ParameterError("self_supervised needs the template bert")
-    for name, able in (("segmentation", SEGMENTERS), ("ctc", frozenset({"crnn"}))):
+    for name, able in (("segmentation", SEGMENTERS), ("ctc", READERS)):
         if getattr(parameters, name) and template and template not in able:
             raise ParameterError(f"parameters.mllib.{name} is nothing that {template} can do")
+
+
+def _check_samples(template: str, connector: ParameterObject) -> None:
+    """Raises ParameterError where the template cannot read what the connector makes."""
+    if template not in TEMPLATES:
+        return
+    kind = getattr(connector, "connector", "")
+    reads = "txt" if template in TEXTS else "csvts" if template in SERIES else "image"
+    if kind and kind != reads and template not in ANYTHING:
+        raise ParameterError(
+            f"parameters.mllib.template {template} reads samples of the connector {reads}, "
+            f"not of {kind}"
+        )
+    for name, able in (("bbox", DETECTORS), ("segmentation", SEGMENTERS), ("ctc", READERS)):
+        if _flag(connector, name) and template not in able:
+            raise ParameterError(f"parameters.input.{name} is nothing that {template} can do")
 
 
 def _of_text(parameters: TorchParameters) -> str:

@@ -21,6 +21,7 @@ from ddstream.backends.torch.schedule import rate
 from ddstream.backends.torch.sharpness import uphill
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
 from ddstream.backends.torch.together import Together
+from ddstream.errors import ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Stepping:
         return [*losses, self._backward(last, len(batches))]
 
     def _backward(self, batch: Loaded, share: int) -> Losses:
-        with self._arithmetic():
+        with self._arithmetic(), _enough_samples():
             losses = self._objective.losses(self._called, self._inputs(batch), batch.targets)
         total = losses.total if share == 1 else losses.total / share
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
@@ -173,3 +174,17 @@ class Stepping:
             sums /= self._ranks
         found: list[float] = sums.tolist()
         return found
+
+
+@contextmanager
+def _enough_samples() -> Iterator[None]:
+    """Raises ParameterError where a layer normalises over a batch that has one value only."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise ParameterError(
+            "parameters.mllib.net.batch_size: the model normalises over its batches, "
+            "and one sample of this size is too few"
+        ) from error

@@ -44,7 +44,7 @@ def refuse_loss(parameters: TorchParameters) -> None:
 
 
 def class_weights(parameters: TorchParameters) -> torch.Tensor | None:
-    """Weight of each class. Raises ParameterError if there are not as many as classes."""
+    """Weight of each class. Raises ParameterError for other than one number a class, from 0 on."""
     found = parameters.class_weights if isinstance(parameters, TorchTraining) else ()
     if not found:
         return None
@@ -53,6 +53,8 @@ def class_weights(parameters: TorchParameters) -> torch.Tensor | None:
             f"parameters.mllib.class_weights has {len(found)} values "
             f"for {parameters.nclasses} classes"
         )
+    if min(found) < 0 or not any(found):
+        raise ParameterError("parameters.mllib.class_weights: none is negative, not all are 0")
     return torch.tensor(found)
 
 
