@@ -167,7 +167,7 @@ class Stack(Sequence[Sample]):
 class Stacked(Protocol):
     """A data set that reads a batch at once, which is faster than sample after sample."""
 
-    def batch(self, indices: Sequence[int]) -> Stack:
+    def batch(self, indices: Array) -> Stack:
         """The samples of these numbers, as they are."""
 
 

@@ -53,7 +53,10 @@ class LiveValues:
 
     def values(self) -> dict[str, Any]:
         """A copy of all values."""
-        return dict(self._values)
+        values = dict(self._values)
+        if "remain_time" in values:
+            values["remain_time_str"] = days_to_seconds(values["remain_time"])
+        return values
 
     def stepped(self, step: Step) -> dict[str, float]:
         """Note an iteration; gives its points."""
@@ -72,7 +75,6 @@ class LiveValues:
             "batch_duration_ms": batch,
             "iter_time": batch,
             "remain_time": remain,
-            "remain_time_str": days_to_seconds(remain),
         }
         return points
 

@@ -63,7 +63,7 @@ class Job(NamedTuple):
     """A batch that is to be read: its number, and the indices of its samples."""
 
     number: int
-    indices: Sequence[int]
+    indices: Array
 
 
 class Loader:
@@ -124,7 +124,7 @@ class Loader:
             if epoch != ordered:
                 order, ordered = self._order(epoch), epoch
             start, end = self._bounds[place]
-            yield Job(number, order[start:end].tolist())
+            yield Job(number, order[start:end])
 
     def _order(self, epoch: int) -> Array:
         if not self._reading.shuffle:
@@ -145,7 +145,7 @@ class Loader:
         # A generator a batch, read by one thread: nothing depends on which thread comes first.
         seed = (self._reading.seed, job.number)
         generator = np.random.default_rng(seed) if self._reading.training else None
-        read = (self._sample(index, generator) for index in job.indices)
+        read = (self._sample(index, generator) for index in job.indices.tolist())
         return [sample for sample in read if sample is not None]
 
     def _sample(self, index: int, generator: np.random.Generator | None) -> Sample | None:

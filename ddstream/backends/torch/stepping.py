@@ -167,8 +167,10 @@ class Stepping:
         return arguments(placed, batch.normalise, torch.float32, self._channels)
 
     def _summed(self, rows: Sequence[Sequence[torch.Tensor]]) -> list[float]:
-        flat = [torch.stack([each.reshape(()).float() for each in row]) for row in rows]
-        sums = torch.stack(flat).sum(0)
+        if self._ranks == 1 and len(rows) == len(rows[0]) == 1:
+            return [float(rows[0][0])]
+        flat = torch.stack([each.reshape(()).float() for row in rows for each in row])
+        sums = flat.reshape(len(rows), -1).sum(0) if rows[1:] else flat
         if self._ranks > 1:
             distributed.all_reduce(sums)
             sums /= self._ranks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, overload
 
 import numpy as np
 
@@ -56,6 +56,27 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Numbers(Sequence[str]):
+    """Names of rows that have none: their numbers, from 1 on; each is made for who asks for it."""
+
+    places: Array
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return Numbers(self.places[index])
+        return str(self.places[index] + 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """The rows of a set that are in it, by their numbers in the content."""
 
@@ -68,14 +89,14 @@ class Table:
 
     def read(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Row `index` as it is."""
-        return self.batch([index])[0]
+        return self.batch(np.array([index]))[0]
 
-    def batch(self, indices: Sequence[int]) -> Stack:
+    def batch(self, indices: Array) -> Stack:
         """Rows of these numbers as one matrix."""
         content, places = self.content, self.places[indices]
         ids = content.ids
         return Stack(
-            [ids[place] if ids else str(place + 1) for place in places.tolist()],
+            [ids[place] for place in places.tolist()] if ids else Numbers(places),
             {ROW: content.rows.take(places)},
             None if content.targets is None else content.targets[places],
         )
