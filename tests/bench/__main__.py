@@ -21,7 +21,7 @@ from tests.bench.memory import memory
 from tests.bench.messages import echo, request_reply
 from tests.bench.rest_images import device_on_rest, model_on_rest, one_client
 from tests.bench.result import Result, table
-from tests.bench.training import tables, training
+from tests.bench.training import detection, tables, training
 
 CASES: dict[str, Callable[[Ground], Result]] = {
     "a": model_on_kafka,
@@ -37,6 +37,7 @@ CASES: dict[str, Callable[[Ground], Result]] = {
     "k": memory,
     "l": loading,
     "m": tables,
+    "n": detection,
 }
 
 

@@ -1,4 +1,4 @@
-"""Cases h and m: trainings of services, in their own process, beside bare loops in PyTorch."""
+"""Cases h, m and n: trainings of services, in their own process, beside bare loops in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ddstream.api.train import TrainRequest
 from ddstream.engine.engine import Engine
 from ddstream.settings import Settings
 from examples.digits.scans import write_scans
-from tests.bench import bare
+from examples.scenes import Scenes, write_scenes
+from tests.bench import bare, bare_detection
 from tests.bench.ground import Ground
 from tests.bench.result import Result
 
@@ -58,7 +59,30 @@ def tables(ground: Ground) -> Result:
     return Result("m", f"training on rows, batch {ROWS}", "steps/s", ours, theirs, goal=0.95)
 
 
+def detection(ground: Ground) -> Result:
+    """(n) Iterations a second of a RetinaNet on scenes of digits, mirrored by chance."""
+    steps = ground.scaled(40)
+    scenes = Scenes(train=64, test=1, side=SCENES)
+    lists = write_scenes(ground.folder / "scenes", scenes).boxes
+    params = {"backbone": bare_detection.BACKBONE, "anchor_sizes": list(bare_detection.SIZES)}
+    mllib = {
+        "template": "retinanet",
+        "nclasses": scenes.boxes + 1,
+        "template_params": params,
+        "mirror": True,
+    }
+    ours, theirs = [], []
+    for number in range(ground.rounds):
+        definition = _definition(ground.folder / f"detection-{number}", OBJECTS, mllib)
+        request = _request([str(path) for path in lists], FEW, steps + bare.WARM)
+        ours.append(asyncio.run(_trained(definition, request, steps)))
+        loop = bare_detection.steps_a_second(lists[0], SCENES, scenes.boxes, FEW, steps)
+        theirs.append(loop)
+    return Result("n", f"detection, batch {FEW}", "steps/s", ours, theirs, goal=0.95)
+
+
 SIDE = 32
+SCENES, FEW = 96, 8
 ROWS, COLUMNS = 256, 31
 IMAGES: dict[str, Any] = {
     "connector": "image",
@@ -67,6 +91,13 @@ IMAGES: dict[str, Any] = {
     "scale": bare.SCALE,
     "mean": [bare.MEAN] * 3,
     "std": [bare.STD] * 3,
+}
+OBJECTS: dict[str, Any] = {
+    "connector": "image",
+    "width": SCENES,
+    "height": SCENES,
+    "bbox": True,
+    "scale": bare.SCALE,
 }
 TABLES: dict[str, Any] = {"connector": "csv", "label": "label"}
 
