@@ -37,7 +37,8 @@ class Answer:
     """One answer of the API.
 
     `text` is the rendered template, if the call had one. `relay` is the sink's answer, if the
-    call named a sink: a caller gets that, a results topic keeps the prediction.
+    call named a sink: a caller gets that, a results topic keeps the prediction. `encoded` is this
+    answer's JSON where it came as bytes, which are passed on as they are.
     """
 
     code: int = 200
@@ -46,6 +47,7 @@ class Answer:
     text: str | None = None
     text_type: str = TEXT
     relay: Relay | None = None
+    encoded: bytes = b""
 
     def json(self) -> Json:
         """The documented JSON: empty members are left out."""
@@ -60,7 +62,7 @@ class Answer:
         """The bytes of the prediction and their content type: the template's text, or JSON."""
         if self.text is not None:
             return self.text.encode(), self.text_type
-        return dumps(self.json()), JSON
+        return self.encoded or dumps(self.json()), JSON
 
     def for_caller(self) -> tuple[int, bytes, str]:
         """HTTP status, bytes and content type for who called."""
@@ -70,7 +72,7 @@ class Answer:
 
     def with_head(self, **members: Any) -> Answer:
         """The same answer with more in its head."""
-        return replace(self, head={**self.head, **members})
+        return replace(self, head={**self.head, **members}, encoded=b"")
 
 
 def error_json(error: DDError) -> Json:

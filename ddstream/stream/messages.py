@@ -157,4 +157,4 @@ def from_reply(value: bytes, headers: Mapping[str, bytes]) -> Answer:
     if CLAIM in headers:
         # Who asked gets what is kept, not this.
         return Answer(code, head, inner)
-    return Answer(code, head, inner, relay=Relay(code, value, kind))
+    return Answer(code, head, inner, encoded=value)

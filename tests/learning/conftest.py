@@ -1,7 +1,7 @@
 """Schools: the faces of the API that lessons are given over.
 
-The quick form teaches over REST; with `--full` each lesson is also given inside this process, and
-those that ask for `kafka_school` over a worker behind topics.
+The quick form teaches over REST; with `--full` each lesson is also given inside this process. Those
+marked `over_kafka` are always given over a worker behind topics too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -37,30 +37,31 @@ def full(pytestconfig: pytest.Config) -> bool:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "school" in metafunc.fixturenames:
-        edges = ["rest", "python"] if metafunc.config.getoption("--full") else ["rest"]
+        edges = ["rest"]
+        edges += ["python"] if metafunc.config.getoption("--full") else []
+        edges += ["kafka"] if metafunc.definition.get_closest_marker("over_kafka") else []
         metafunc.parametrize("school", edges, indirect=True)
 
 
 @pytest.fixture
 def school(request: pytest.FixtureRequest, tmp_path: Path, full: bool) -> Iterator[School]:
     """A school over one edge; paths below the test's own folder may be read."""
-    settings = Settings(roots=str(tmp_path))
-    if request.param == "python":
-        with DeepDetect(settings) as face:
-            yield School(face, tmp_path, "python", full)
-        return
-    with _Serving(settings) as url, Client(url) as face:
-        yield School(face, tmp_path, "rest", full)
-
-
-@pytest.fixture
-def kafka_school(kafka: str, tmp_path: Path, full: bool) -> Iterator[School]:
-    """A school over a worker behind topics."""
-    settings = Settings(
-        bootstrap=kafka, prefix=f"l{secrets.token_hex(4)}", partitions=3, roots=str(tmp_path)
-    )
-    with Face(lambda: _worker(settings)) as face:
-        yield School(face, tmp_path, "kafka", full)
+    edge = str(request.param)
+    with ExitStack() as stack:
+        if edge == "python":
+            face: Face = stack.enter_context(DeepDetect(Settings(roots=str(tmp_path))))
+        elif edge == "rest":
+            url = stack.enter_context(_Serving(Settings(roots=str(tmp_path))))
+            face = stack.enter_context(Client(url))
+        else:
+            settings = Settings(
+                bootstrap=request.getfixturevalue("kafka"),
+                prefix=f"l{secrets.token_hex(4)}",
+                partitions=3,
+                roots=str(tmp_path),
+            )
+            face = stack.enter_context(Face(lambda: _worker(settings)))
+        yield School(face, tmp_path, edge, full)
 
 
 @asynccontextmanager

@@ -78,4 +78,5 @@ class School:
             input_parameters=lesson.train_input,
             output_parameters={**(lesson.output or {}), **measure},
         )
+        assert "measure" in again, str(again)[:600]
         return Learnt(service, report, again["measure"])

@@ -10,6 +10,7 @@ from tests.learning.learner import Lesson, School
 FULL, SMALL = 0.97, 0.80
 
 
+@pytest.mark.over_kafka
 @pytest.mark.timeout(1800)
 def test_resnet18_learns_digits(school: School) -> None:
     size = {"train": 140, "test": 30} if school.full else {"train": 40, "test": 8}

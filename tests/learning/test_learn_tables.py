@@ -40,6 +40,7 @@ SMALL: Mapping[str, Any] = {"solver": {"iterations": 100, "test_interval": 50}}
 SHUFFLED: Mapping[str, Any] = {"shuffle": True, "seed": 1}
 
 
+@pytest.mark.over_kafka
 @pytest.mark.parametrize("kind", ["csv", "svm"])
 def test_a_perceptron_learns_digits(school: School, kind: str) -> None:
     columns = {"label": "label", "scale": True} if kind == "csv" else {}

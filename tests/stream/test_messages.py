@@ -98,6 +98,9 @@ def test_a_reply_is_read_back_as_what_it_was() -> None:
     out = messages.outgoing(Answer(200, {"a": 1}, {"b": 2}), record(b"{}"), "x")
     answer = messages.from_reply(out.value, dict(out.headers))
     assert (answer.code, answer.head, answer.body) == (200, {"a": 1}, {"b": 2})
+    assert answer.for_caller()[1] is out.value
+    told = orjson.loads(answer.with_head(warnings=["w"]).for_caller()[1])
+    assert told["head"] == {"a": 1, "warnings": ["w"]}
     error = messages.outgoing(InputError("bad"), record(b"{}"), "x")
     with pytest.raises(InputError, match="bad"):
         messages.from_reply(error.value, dict(error.headers))

@@ -52,7 +52,7 @@ async def claimed(answer: Answer, store: ClaimStore | None) -> Answer:
 
     Raises Unavailable if it cannot be read, InternalError if it is not of this store.
     """
-    if answer.relay is not None or "claim" not in answer.head:
+    if answer.relay is not None or answer.encoded or "claim" not in answer.head:
         return answer
     claim = Claim.parse(answer.head["claim"])
     if store is None:
