@@ -12,21 +12,20 @@ import numpy as np
 
 from ddstream.api.svm import SvmInput
 from ddstream.connectors.locate import files_below, locate
-from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.sparse.encoding import Features, Sparse, SvmSchema, expected, learned
 from ddstream.connectors.sparse.lines import Line, of_file
 from ddstream.connectors.storage.store import Wish, stored
-from ddstream.connectors.storage.streams import Stream, Streams, Vary, varied
+from ddstream.connectors.storage.streams import Vary, varied
+from ddstream.connectors.tables.gathered import Gathered
 from ddstream.connectors.tables.matrices import (
     CHUNK,
     ROW,
     Content,
-    Table,
     check_split,
     held_out,
     split_seed,
 )
-from ddstream.data import Array, Datasets, Dimensions, Sample
+from ddstream.data import Datasets, Dimensions, Sample
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.roots import Roots
@@ -92,42 +91,22 @@ def svm_datasets(order: Order, data: Sequence[Path]) -> Datasets:
     return replace(found, shuffle=wanted.shuffle, seed=wanted.seed)
 
 
-class _Gathered:
+class _Gathered(Gathered[Lines]):
     """The lines of a train request, looked through once."""
 
     def __init__(self, order: Order, data: Sequence[Path]) -> None:
         wanted = order.wanted
         check_split(wanted, len(data) - 1)
-        self._train, *self._tests = (Lines.at(path, order.roots) for path in data)
-        schema, count = _learned(self._train, order)
+        train, *tests = (Lines.at(path, order.roots) for path in data)
+        schema, count = _learned(train, order)
         if not count:
             raise ParameterError("No data found in training dataset")
         seed = split_seed(wanted, order.kept.split_seed if order.kept else None)
+        super().__init__(train, tests, held_out(count, wanted, seed))
         self._schema = replace(schema, split_seed=seed)
-        self._held_out = held_out(count, wanted, seed)
 
-    def streams(self) -> Streams:
-        """The rows, sparse, read file by file."""
-        out = self._held_out
-        train = self._samples(self._train, None if out is None else ~out)
-        tests = [Stream(each.name, self._samples(each)) for each in self._tests]
-        if out is not None:
-            tests = [Stream("split", self._samples(self._train, out))]
-        return Streams(train=Stream(self._train.name, train), tests=tests, **self._about())
-
-    def in_memory(self) -> Datasets:
-        """The rows, sparse, in memory."""
-        out, content = self._held_out, self._content(self._train)
-        every = np.arange(len(content.rows))
-        if out is not None:
-            train = Table(self._train.name, content, every[~out])
-            tests = [Table("split", content, every[out])]
-        else:
-            train = Table(self._train.name, content, every)
-            tests = [self._table(each) for each in self._tests]
-        return Datasets(train=train, tests=tests, **self._about())
-
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """See Gathered."""
         schema = self._schema
         return {
             "classes": schema.labels.classes,
@@ -136,16 +115,11 @@ class _Gathered:
             "files": schema.files(),
         }
 
-    def _table(self, lines: Lines) -> Table:
-        content = self._content(lines)
-        if not len(content.rows):
-            raise ParameterError(NO_TESTS)
-        return Table(lines.name, content, np.arange(len(content.rows)))
-
-    def _content(self, lines: Lines) -> Content:
+    def content(self, files: Lines) -> Content:
+        """See Gathered; the rows stay sparse."""
         features = self._schema.features
         parts, targets = [], []
-        for uri, piece in lines.pieces():
+        for uri, piece in files.pieces():
             parts += [features.keep(line) for line in piece]
             targets.append(self._schema.targets(piece, uri))
         whole = [each for each in targets if each is not None]
@@ -153,13 +127,12 @@ class _Gathered:
             Sparse.of(parts, len(features.ids)), np.concatenate(whole) if whole else None
         )
 
-    def _samples(self, lines: Lines, chosen: Array | None = None) -> Iterator[Sample]:
+    def samples(self, files: Lines) -> Iterator[Sample]:
+        """See Gathered; the rows stay sparse."""
         place = 0
-        for uri, piece in lines.pieces():
-            for sample in samples(piece, self._schema, uri, place, labelled=True):
-                if chosen is None or chosen[place]:
-                    yield sample
-                place += 1
+        for uri, piece in files.pieces():
+            yield from samples(piece, self._schema, uri, place, labelled=True)
+            place += len(piece)
 
 
 def samples(

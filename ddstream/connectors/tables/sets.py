@@ -11,23 +11,21 @@ import numpy as np
 
 from ddstream.api.csv import CsvInput
 from ddstream.connectors.cells import Dialect
-from ddstream.connectors.protocol import NO_TESTS
 from ddstream.connectors.storage.store import Wish, stored
-from ddstream.connectors.storage.streams import Stream, Streams
 from ddstream.connectors.tables.encoding import Encoder, ids
 from ddstream.connectors.tables.files import Tables
+from ddstream.connectors.tables.gathered import Gathered
 from ddstream.connectors.tables.kept import KEPT, Kept, shaping
 from ddstream.connectors.tables.learning import Learned, learn
 from ddstream.connectors.tables.matrices import (
     Content,
     Dense,
     Encoded,
-    Table,
     check_split,
     held_out,
     split_seed,
 )
-from ddstream.data import Array, Datasets, Sample
+from ddstream.data import Datasets, Sample
 from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.roots import Roots
@@ -83,45 +81,24 @@ def _made_by(order: Order) -> dict[str, Any]:
     return {"connector": "csv", **shaping(wanted), **values, **labels}
 
 
-class _Gathered:
+class _Gathered(Gathered[Tables]):
     """The tables of a train request, looked through once."""
 
     def __init__(self, order: Order, data: Sequence[Path]) -> None:
         wanted = order.wanted
         check_split(wanted, len(data) - 1)
-        train, *self._tests = (Tables.at(path, order.dialect, order.roots) for path in data)
+        train, *tests = (Tables.at(path, order.dialect, order.roots) for path in data)
         self._learned: Learned = learn(train, wanted, order.mllib, order.kept.schema)
         if not self._learned.rows:
             raise ParameterError("No data found in training dataset")
         seed = split_seed(wanted, order.kept.split_seed)
-        self._train = train
-        self._held_out = held_out(self._learned.rows, wanted, seed)
+        super().__init__(train, tests, held_out(self._learned.rows, wanted, seed))
         self._encoder = Encoder(self._learned.schema)
         self._extra = wanted.ignore
         self._kept = Kept(self._learned.schema, shaping(wanted), seed)
 
-    def streams(self) -> Streams:
-        """The rows, read table by table."""
-        out = self._held_out
-        train = self._samples(self._train, None if out is None else ~out)
-        tests = [Stream(each.name, self._samples(each)) for each in self._tests]
-        if out is not None:
-            tests = [Stream("split", self._samples(self._train, out))]
-        return Streams(train=Stream(self._train.name, train), tests=tests, **self._about())
-
-    def in_memory(self) -> Datasets:
-        """The rows as matrices; a split is of one."""
-        out, content = self._held_out, self._content(self._train)
-        every = np.arange(len(content.rows))
-        if out is not None:
-            train = Table(self._train.name, content, every[~out])
-            tests = [Table("split", content, every[out])]
-        else:
-            train = Table(self._train.name, content, every)
-            tests = [self._table(each) for each in self._tests]
-        return Datasets(train=train, tests=tests, **self._about())
-
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """See Gathered."""
         schema = self._learned.schema
         return {
             "classes": schema.labels.classes,
@@ -131,14 +108,9 @@ class _Gathered:
             "files": {KEPT: self._kept.file()},
         }
 
-    def _table(self, tables: Tables) -> Table:
-        content = self._content(tables)
-        if not len(content.rows):
-            raise ParameterError(NO_TESTS)
-        return Table(tables.name, content, np.arange(len(content.rows)))
-
-    def _content(self, tables: Tables) -> Content:
-        found = list(self._encoded(tables))
+    def content(self, files: Tables) -> Content:
+        """See Gathered."""
+        found = list(self._encoded(files))
         targets = [each.targets for each in found if each.targets is not None]
         named = self._learned.schema.id
         return Content(
@@ -147,13 +119,10 @@ class _Gathered:
             [uri for each in found for uri in each.uris] if named else (),
         )
 
-    def _samples(self, tables: Tables, chosen: Array | None = None) -> Iterator[Sample]:
-        place = 0
-        for each in self._encoded(tables):
-            for sample in each.samples():
-                if chosen is None or chosen[place]:
-                    yield sample
-                place += 1
+    def samples(self, files: Tables) -> Iterator[Sample]:
+        """See Gathered."""
+        for each in self._encoded(files):
+            yield from each.samples()
 
     def _encoded(self, tables: Tables) -> Iterator[Encoded]:
         """All rows; without an id they are named by their numbers, from 1 on."""
