@@ -1,69 +1,62 @@
-"""Templates: architectures by name. A family is one file, a name one line of the table."""
+"""Templates: architectures by name. A template is one line of the table, its family one file."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from ddstream.registry import Registry
-from ddstream.templates.protocol import Template, TemplateParameters
+from ddstream.templates.protocol import Family, Template, TemplateParameters
 
-_RESNET = "ddstream.templates.resnet"
+
+class _Line(NamedTuple):
+    build: str
+    parameters: str
+    family: Family
+
+
+_HERE = "ddstream.templates"
+
+
+def _resnet(name: str) -> _Line:
+    return _Line(f"resnet:{name}", "protocol:ClassifierParameters", "images")
+
+
+_TABLE: Mapping[str, _Line] = {
+    "resnet18": _resnet("resnet18"),
+    "resnet34": _resnet("resnet34"),
+    "resnet50": _resnet("resnet50"),
+    "resnet101": _resnet("resnet101"),
+    "resnet152": _resnet("resnet152"),
+    "resnext50_32x4d": _resnet("resnext50_32x4d"),
+    "resnext101_32x8d": _resnet("resnext101_32x8d"),
+    "wideresnet50_2": _resnet("wideresnet50_2"),
+    "wideresnet101_2": _resnet("wideresnet101_2"),
+    "vit": _Line("vit:vit", "vit:VitParameters", "images"),
+    "mlp": _Line("mlp:mlp", "mlp:MlpParameters", "tables"),
+    "visformer": _Line("visformer:visformer", "visformer:VisformerParameters", "images"),
+    "yolox": _Line("yolox.model:yolox", "yolox.model:YoloxParameters", "boxes"),
+    "fasterrcnn": _Line("fasterrcnn:fasterrcnn", "backbones:BackboneParameters", "boxes"),
+    "retinanet": _Line("retinanet:retinanet", "backbones:BackboneParameters", "boxes"),
+    "detr": _Line("detr:detr", "detr:DetrParameters", "boxes"),
+    "bert": _Line("bert:bert", "bert:BertParameters", "tokens"),
+    "gpt2": _Line("gpt2:gpt2", "gpt2:Gpt2Parameters", "tokens"),
+    "nbeats": _Line("nbeats:nbeats", "nbeats:NBeatsParameters", "series"),
+    "ttransformer": _Line(
+        "ttransformer:ttransformer", "ttransformer_parameters:TTransformerParameters", "series"
+    ),
+    "recurrent": _Line("recurrent:recurrent", "recurrent:RecurrentParameters", "series"),
+    "crnn": _Line("crnn:crnn", "crnn:CrnnParameters", "letters"),
+    "deeplabv3": _Line("deeplabv3:deeplabv3", "deeplabv3:DeepLabParameters", "masks"),
+    "segformer": _Line("segformer:segformer", "segformer:SegformerParameters", "masks"),
+}
 
 TEMPLATES: Registry[Template] = Registry(
-    {
-        "resnet18": f"{_RESNET}:resnet18",
-        "resnet34": f"{_RESNET}:resnet34",
-        "resnet50": f"{_RESNET}:resnet50",
-        "resnet101": f"{_RESNET}:resnet101",
-        "resnet152": f"{_RESNET}:resnet152",
-        "resnext50_32x4d": f"{_RESNET}:resnext50_32x4d",
-        "resnext101_32x8d": f"{_RESNET}:resnext101_32x8d",
-        "wideresnet50_2": f"{_RESNET}:wideresnet50_2",
-        "wideresnet101_2": f"{_RESNET}:wideresnet101_2",
-        "vit": "ddstream.templates.vit:vit",
-        "mlp": "ddstream.templates.mlp:mlp",
-        "visformer": "ddstream.templates.visformer:visformer",
-        "yolox": "ddstream.templates.yolox.model:yolox",
-        "fasterrcnn": "ddstream.templates.fasterrcnn:fasterrcnn",
-        "retinanet": "ddstream.templates.retinanet:retinanet",
-        "detr": "ddstream.templates.detr:detr",
-        "bert": "ddstream.templates.bert:bert",
-        "gpt2": "ddstream.templates.gpt2:gpt2",
-        "nbeats": "ddstream.templates.nbeats:nbeats",
-        "ttransformer": "ddstream.templates.ttransformer:ttransformer",
-        "recurrent": "ddstream.templates.recurrent:recurrent",
-        "crnn": "ddstream.templates.crnn:crnn",
-        "deeplabv3": "ddstream.templates.deeplabv3:deeplabv3",
-        "segformer": "ddstream.templates.segformer:segformer",
-    }
+    {name: f"{_HERE}.{line.build}" for name, line in _TABLE.items()}
 )
-
-_CLASSIFIER = "ddstream.templates.protocol:ClassifierParameters"
-
 PARAMETERS: Registry[type[TemplateParameters]] = Registry(
-    {
-        "resnet18": _CLASSIFIER,
-        "resnet34": _CLASSIFIER,
-        "resnet50": _CLASSIFIER,
-        "resnet101": _CLASSIFIER,
-        "resnet152": _CLASSIFIER,
-        "resnext50_32x4d": _CLASSIFIER,
-        "resnext101_32x8d": _CLASSIFIER,
-        "wideresnet50_2": _CLASSIFIER,
-        "wideresnet101_2": _CLASSIFIER,
-        "vit": "ddstream.templates.vit:VitParameters",
-        "mlp": "ddstream.templates.mlp:MlpParameters",
-        "visformer": "ddstream.templates.visformer:VisformerParameters",
-        "yolox": "ddstream.templates.yolox.model:YoloxParameters",
-        "fasterrcnn": "ddstream.templates.backbones:BackboneParameters",
-        "retinanet": "ddstream.templates.backbones:BackboneParameters",
-        "detr": "ddstream.templates.detr:DetrParameters",
-        "bert": "ddstream.templates.bert:BertParameters",
-        "gpt2": "ddstream.templates.gpt2:Gpt2Parameters",
-        "nbeats": "ddstream.templates.nbeats:NBeatsParameters",
-        "ttransformer": "ddstream.templates.ttransformer_parameters:TTransformerParameters",
-        "recurrent": "ddstream.templates.recurrent:RecurrentParameters",
-        "crnn": "ddstream.templates.crnn:CrnnParameters",
-        "deeplabv3": "ddstream.templates.deeplabv3:DeepLabParameters",
-        "segformer": "ddstream.templates.segformer:SegformerParameters",
-    }
+    {name: f"{_HERE}.{line.parameters}" for name, line in _TABLE.items()}
 )
 """`template_params` by the name of their template."""
+FAMILIES: Mapping[str, Family] = {name: line.family for name, line in _TABLE.items()}
+"""What the samples of a template are; `mlp` can read every connector's."""
 
-__all__ = ["PARAMETERS", "TEMPLATES", "Template", "TemplateParameters"]
+__all__ = ["FAMILIES", "PARAMETERS", "TEMPLATES", "Family", "Template", "TemplateParameters"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -13,6 +13,11 @@ from ddstream.errors import ParameterError
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+Family = Literal["images", "boxes", "masks", "letters", "series", "tokens", "tables"]
+"""What a template learns from: images alone, images with boxes, with masks or with texts; series,
+texts, or rows of numbers."""
 
 
 class Template(Protocol):

@@ -31,6 +31,7 @@ def test_every_template_is_listed_with_its_parameters(deepdetect: Command) -> No
     assert (flavour["type"], flavour["default"]) == ("string", "yolox_s")
     assert models["yolox"]["task"] == "detection"
     assert models["segformer"]["connector"] == "image"
+    assert models["gpt2"]["task"] == "language"
 
 
 def test_one_template_is_looked_into(deepdetect: Command) -> None:

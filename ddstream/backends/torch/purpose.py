@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters
 from ddstream.errors import ParameterError
-from ddstream.templates import TEMPLATES
+from ddstream.templates import FAMILIES, Family
 
-DETECTORS = frozenset({"fasterrcnn", "retinanet", "detr", "yolox"})
-SEGMENTERS = frozenset({"segformer", "deeplabv3"})
-TEXTS = frozenset({"bert", "gpt2"})
-SERIES = frozenset({"nbeats", "ttransformer", "recurrent"})
-READERS = frozenset({"crnn"})
-ANYTHING = frozenset({"mlp"})
-"""Templates that read the samples of every connector; those of no set here read images."""
+
+def _of(family: Family) -> frozenset[str]:
+    return frozenset(name for name, each in FAMILIES.items() if each == family)
+
+
+DETECTORS, SEGMENTERS = _of("boxes"), _of("masks")
+READERS, TEXTS = _of("letters"), _of("tokens")
 TRACEABLE = DETECTORS | SEGMENTERS | TEXTS
 """Templates whose model may also be a traced one in the repository (contract 5.9)."""
+_READ: Mapping[Family, str] = {"tokens": "txt", "series": "csvts"}
+"""Connectors of the families that read no images."""
 UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
 
 
@@ -34,7 +38,7 @@ def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
         return "detection"
     if template in SEGMENTERS or parameters.segmentation or _flag(connector, "segmentation"):
         return "segmentation"
-    if template == "crnn" or parameters.ctc or _flag(connector, "ctc"):
+    if template in READERS or parameters.ctc or _flag(connector, "ctc"):
         return "ctc"
     if getattr(connector, "connector", "") == "csvts":
         return "timeserie"
@@ -64,11 +68,12 @@ def _check(parameters: TorchParameters) -> None:
 
 def _check_samples(template: str, connector: ParameterObject) -> None:
     """Raises ParameterError where the template cannot read what the connector makes."""
-    if template not in TEMPLATES:
+    family = FAMILIES.get(template)
+    if family is None:
         return
     kind = getattr(connector, "connector", "")
-    reads = "txt" if template in TEXTS else "csvts" if template in SERIES else "image"
-    if kind and kind != reads and template not in ANYTHING:
+    reads = _READ.get(family, "image")
+    if kind and kind != reads and family != "tables":
         raise ParameterError(
             f"parameters.mllib.template {template} reads samples of the connector {reads}, "
             f"not of {kind}"

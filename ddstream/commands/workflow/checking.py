@@ -198,7 +198,7 @@ def _sparse(found: Findings, rules: Rules) -> None:
 
 
 _CHECKS: Mapping[str, Check] = {
-    "folders": _images,
+    "images": _images,
     "boxes": _boxes,
     "masks": _masks,
     "letters": _letters,

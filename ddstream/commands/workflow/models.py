@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.commands.workflow.events import Events, Format, Printer
-from ddstream.commands.workflow.profiles import ELSEWHERE, TASKS, profile
+from ddstream.commands.workflow.profiles import ELSEWHERE, profile
 from ddstream.templates import PARAMETERS, TEMPLATES
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def described(name: str) -> Json:
     connector = found.defaults["input_parameters"]["connector"]
     return {
         "name": name,
-        "task": TASKS[found.family],
+        "task": found.task,
         "connector": connector,
         "data": found.family,
         "parameters": list(_parameters(PARAMETERS.load(name), "")) if name in PARAMETERS else [],

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ddstream.api.parameters import merged
+from ddstream.templates import FAMILIES, Family
 
-Family = Literal["folders", "boxes", "masks", "letters", "series", "tokens", "tables"]
-"""What a data set of a template is: class folders or lists of images, lists of images with boxes,
-with masks or with texts, files of series, of texts, of tables."""
-
-TASKS: Mapping[Family, str] = {
-    "folders": "classification or regression",
+_TASKS: Mapping[Family, str] = {
+    "images": "classification or regression",
     "boxes": "detection",
     "masks": "segmentation",
     "letters": "ctc",
@@ -22,25 +19,16 @@ TASKS: Mapping[Family, str] = {
     "tokens": "classification or language",
     "tables": "classification, regression or autoencoder",
 }
-"""What the templates of each kind of data can do."""
+_TASKS_OF: Mapping[str, str] = {"gpt2": "language"}
 
 ELSEWHERE = ("torchvision-detector", "external-pytorch-detector", "vitpose", "sam2")
 """Workflows of the document that need the managed Python worker, which is not on Torch."""
 
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
-_FAMILIES: Mapping[str, Family] = {
-    **dict.fromkeys(("fasterrcnn", "retinanet", "detr", "yolox"), "boxes"),
-    **dict.fromkeys(("segformer", "deeplabv3"), "masks"),
-    **dict.fromkeys(("nbeats", "ttransformer", "recurrent"), "series"),
-    **dict.fromkeys(("bert", "gpt2"), "tokens"),
-    "crnn": "letters",
-    "mlp": "tables",
-}
-
 _TOKENS = {"ordered_words": True, "wordpiece_tokens": True, "punctuation_tokens": True}
 _DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
-    "folders": {
+    "images": {
         "width": 224,
         "height": 224,
         "input_parameters": {"connector": "image", "rgb": True, "scale": 0.0039, "shuffle": True},
@@ -98,7 +86,7 @@ ANSWERS: Mapping[Family, Mapping[str, Any]] = {
 }
 """Output parameters without which an answer has nothing to show."""
 _MEASURES: Mapping[Family, Sequence[str]] = {
-    **dict.fromkeys(("folders", "tokens", "tables"), ("acc", "f1")),
+    **dict.fromkeys(("images", "tokens", "tables"), ("acc", "f1")),
     "boxes": ("map-05", "map-50", "map-90"),
     "masks": ("meaniou", "acc"),
     "letters": ("acc",),
@@ -116,9 +104,14 @@ class Profile:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def task(self) -> str:
+        """What it can do."""
+        return _TASKS_OF.get(self.name, _TASKS[self.family])
+
+    @property
     def images(self) -> bool:
         """Its data are images."""
-        return self.family in ("folders", "boxes", "masks", "letters")
+        return self.family in ("images", "boxes", "masks", "letters")
 
     def training(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults of a training whose user said these options."""
@@ -152,7 +145,7 @@ def profile(name: str, templates: Iterable[str], data: Sequence[Path] = ()) -> P
         raise ValueError(f"{name} is not available on Torch; there is: {', '.join(known)}")
     if name not in known:
         raise ValueError(f"there is no template {name}; there is: {', '.join(known)}")
-    family = _FAMILIES.get(name, "folders")
+    family = FAMILIES.get(name, "images")
     basic = {"mllib": {"solver": {"solver_type": "ADAM"}}, "batch_size": 8, **_DEFAULTS[family]}
     if family == "tables" and any(path.suffix in (".svm", ".libsvm") for path in data):
         basic = merged(basic, {"input_parameters": {"connector": "svm"}})

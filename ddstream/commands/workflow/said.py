@@ -83,7 +83,7 @@ def _kept(repository: Path) -> dict[str, Any]:
 
 def _classes(found: Profile, options: TrainOptions) -> int:
     """The number of class folders of a classifier that was not told it; 0 if there are none."""
-    classifies = found.family == "folders" or found.name == "bert"
+    classifies = found.family == "images" or found.name == "bert"
     counted = options.nclasses or options.ntargets or options.service_mllib.get("self_supervised")
     if not classifies or counted or options.train_data is None or not options.train_data.is_dir():
         return 0
