@@ -118,6 +118,11 @@ class Topics:
         self.rejects = self._name("rejects")
         self.rejects_state = self._name("rejects_state")
 
+    @property
+    def record_bytes(self) -> int:
+        """Most bytes of a record of these topics."""
+        return self._settings.max_request_bytes + RECORD_OVERHEAD
+
     def predict(self, service: str) -> str:
         """The topic of a service's requests, and its group. Raises ParameterError if too long."""
         return self._name("predict", service=escape(service))
@@ -167,7 +172,7 @@ class Topics:
 
     def _new(self, kind: str, name: str, partitions: int | None = None) -> NewTopic:
         spec = specs()[kind]
-        limit = self._settings.max_request_bytes + RECORD_OVERHEAD + spec.headroom
+        limit = self.record_bytes + spec.headroom
         return NewTopic(
             name=name,
             partitions=partitions or spec.partitions,

@@ -19,6 +19,9 @@ from ddstream.stream.topics import Topics
 
 log = logging.getLogger(__name__)
 
+KEYS_BYTES = 1024
+"""Room in a record for its key and its headers."""
+
 
 class Writer:
     """One producer for everything that is not a prediction."""
@@ -26,6 +29,11 @@ class Writer:
     def __init__(self, producer: AIOKafkaProducer, topics: Topics) -> None:
         self.producer = producer
         self._topics = topics
+
+    @property
+    def room(self) -> int:
+        """Most bytes of a value that is written."""
+        return self._topics.record_bytes - KEYS_BYTES
 
     async def write(self, topic: str, key: str, value: Any, headers: Headers = ()) -> None:
         """Write JSON (or a tombstone, None) and return when the broker has it; retries for ever."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ddstream.api.envelope import Answer
 from ddstream.api.job import JobChange, JobRecord, JobStatus
@@ -51,9 +52,9 @@ class JobHost(EchoHost):
             self.volume.losses[record.run] = list(losses)
         self._news.put_nowait(JobChange(record, {"train_loss": new}))
 
-    def finish(self, service: str, number: int) -> None:
-        """Come to the last iteration."""
-        self._end(service, number, JobStatus.FINISHED)
+    def finish(self, service: str, number: int, **report: Any) -> None:
+        """Come to the last iteration, with this in the report."""
+        self._end(service, number, JobStatus.FINISHED, **report)
 
     def stop_job(self, service: str, number: int, *, force: bool = False) -> None:
         if (service, number) not in self._running:
@@ -76,6 +77,7 @@ class JobHost(EchoHost):
         while True:
             yield await self._news.get()
 
-    def _end(self, service: str, number: int, status: JobStatus) -> None:
+    def _end(self, service: str, number: int, status: JobStatus, **report: Any) -> None:
         record, _ = self._running.pop((service, number))
-        self._news.put_nowait(JobChange(record.evolve(status=status, ended=record.started + 1)))
+        record = record.evolve(status=status, ended=record.started + 1, report=report)
+        self._news.put_nowait(JobChange(record))

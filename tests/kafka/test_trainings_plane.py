@@ -107,6 +107,22 @@ async def test_a_drained_worker_hands_its_training_over_with_its_checkpoint(plan
     assert await train(api) == 2
 
 
+async def test_a_report_larger_than_a_record_is_told_without_its_largest_parts(
+    plane: Plane,
+) -> None:
+    host = JobHost()
+    api = await plane.bridge()
+    await plane.worker(host)
+    await api.create_service("x", ECHO)
+    await train(api)
+    masks = [[0.5] * 1000] * (plane.settings.max_request_bytes // 3000)
+    host.finish("x", 1, test_predictions=masks, measures=[{"acc": 0.5}])
+    final = await get(api, seconds=60)
+    assert final.head["status"] == "finished"
+    assert final.body["measures"] == [{"acc": 0.5}]
+    assert "test_predictions" in final.head["warnings"][0]
+
+
 async def test_history_after_the_last_checkpoint_is_taken_back(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

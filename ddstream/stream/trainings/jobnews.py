@@ -13,7 +13,7 @@ from ddstream.background import Background
 from ddstream.errors import DDError
 from ddstream.stream.hosted import Hosted
 from ddstream.stream.trainings.held import HeldJob, HeldJobs, Key
-from ddstream.stream.trainings.jobrows import CHUNK_POINTS, JobRows, chunks
+from ddstream.stream.trainings.jobrows import JobRows, chunk_size, chunks
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class JobNews:
         for part in chunks(held.points):
             await self._rows.keep_points(held.service, held.row, held.chunk, part)
             held.points = part
-            if max(map(len, part.values()), default=0) >= CHUNK_POINTS:
+            if max(map(len, part.values()), default=0) >= chunk_size(held.points):
                 held.chunk, held.points = held.chunk + 1, {}
         if change.whole:
             stale = range(held.chunk + 1, held.row.chunks)

@@ -11,10 +11,13 @@ from ddstream.api.job import History, JobRecord
 from ddstream.api.stream import JobRow
 from ddstream.errors import JobNotFound
 from ddstream.stream.table import Table
+from ddstream.stream.trainings.fitting import fitting
 from ddstream.stream.writer import Writer
 
 CHUNK_POINTS = 2000
 """Points of the longest series in one history row."""
+CHUNK_VALUES = 500_000
+"""Points of all series in one, about: a measure a class makes thousands of them."""
 
 Points = Mapping[str, Sequence[float]]
 
@@ -47,11 +50,17 @@ def history_of(rows: Mapping[str, Json], service: str, row: JobRow) -> History:
     return history
 
 
+def chunk_size(points: Points) -> int:
+    """Points of the longest series in a row of such a history."""
+    return min(CHUNK_POINTS, max(1, CHUNK_VALUES // max(1, len(points))))
+
+
 def chunks(points: Points) -> Iterator[dict[str, list[float]]]:
     """A history in parts that fit into a record each; at least one."""
-    for start in count(0, CHUNK_POINTS):
+    size = chunk_size(points)
+    for start in count(0, size):
         part = {
-            name: list(values[start : start + CHUNK_POINTS])
+            name: list(values[start : start + size])
             for name, values in points.items()
             if len(values) > start
         }
@@ -98,7 +107,8 @@ class JobRows:
         return None
 
     async def keep(self, service: str, row: JobRow) -> None:
-        """Write a job's row."""
+        """Write a job's row, without what is too large in it."""
+        row = fitting(row, self._writer.room)
         await self._put(service, job_key(service, row.number), row.model_dump())
 
     async def keep_number(self, service: str, row: JobRow) -> None:
