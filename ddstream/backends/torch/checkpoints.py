@@ -38,7 +38,8 @@ class SolverState:
     solver_type: str
     optimizer: Mapping[str, Any]
     followers: Mapping[str, Any]
-    """Of slow weights, their average (the checkpoint's own weights are that, then), a scaler."""
+    """Of slow weights, their average (the checkpoint's own weights are that, then), a scaler, and
+    an objective that remembers."""
     model: Mapping[str, Any]
     batches: int
     per_epoch: int

@@ -16,7 +16,7 @@ from ddstream.backends.torch.following import Average, Lookahead
 from ddstream.backends.torch.inputs import arguments, without_padding
 from ddstream.backends.torch.loader import Loaded
 from ddstream.backends.torch.model import Model, body
-from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Tensors
+from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Remembering, Tensors
 from ddstream.backends.torch.schedule import rate
 from ddstream.backends.torch.sharpness import uphill
 from ddstream.backends.torch.solvers import clip, make_solver, resumed
@@ -93,10 +93,13 @@ class Stepping:
 
     def followers(self) -> dict[str, Any]:
         """The state of all that goes along with the solver; to be taken within `result`."""
+        objective = self._objective
+        memory = dict(objective.memory()) if isinstance(objective, Remembering) else {}
         return {
             "slow": self._slow.state() if self._slow else [],
             "average": self._average.state() if self._average else {},
             "scaler": self._scaler.state_dict(),
+            "objective": memory,
         }
 
     def resume(self, state: Mapping[str, Any], followers: Mapping[str, Any]) -> None:
@@ -108,6 +111,8 @@ class Stepping:
             self._slow.resume(followers["slow"])
         if followers["scaler"]:
             self._scaler.load_state_dict(dict(followers["scaler"]))
+        if isinstance(self._objective, Remembering):
+            self._objective.remember(followers.get("objective", {}))
 
     def step(self, batches: Sequence[Loaded], iteration: int) -> Stepped:
         """One change of the weights, by the mean gradient of the batches; the first one is 0."""

@@ -1,6 +1,13 @@
 """Objectives: what each task asks of a model in training and in prediction; one file a task."""
 
-from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Objective, Tensors
+from ddstream.backends.torch.objectives.protocol import (
+    Inputs,
+    Losses,
+    Model,
+    Objective,
+    Remembering,
+    Tensors,
+)
 from ddstream.registry import Registry
 
 _HERE = "ddstream.backends.torch.objectives"
@@ -19,4 +26,4 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
     }
 )
 
-__all__ = ["OBJECTIVES", "Inputs", "Losses", "Model", "Objective", "Tensors"]
+__all__ = ["OBJECTIVES", "Inputs", "Losses", "Model", "Objective", "Remembering", "Tensors"]

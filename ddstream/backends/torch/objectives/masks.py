@@ -37,7 +37,16 @@ class Masks:
     def __init__(self, parameters: TorchParameters) -> None:
         self.with_scores = False
         self._weights = class_weights(parameters)
+        self._running = RunningDice()
         self._loss = self._chosen(parameters.loss)
+
+    def memory(self) -> Tensors:
+        """The running weights of classes, if the loss has them."""
+        return self._running.memory()
+
+    def remember(self, memory: Tensors) -> None:
+        """Go on with kept weights."""
+        self._running.remember(memory)
 
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """Class ids N x H x W."""
@@ -73,7 +82,7 @@ class Masks:
             "dice_multiclass": dice,
             "dice_weighted": lambda logits, wanted: dice(logits, wanted, of_images),
             "dice_weighted_batch": lambda logits, wanted: dice(logits, wanted, of_batch),
-            "dice_weighted_all": RunningDice(),
+            "dice_weighted_all": self._running,
             "focal": self._focal,
         }
         if self._weights is not None and name.startswith("dice"):
@@ -141,10 +150,22 @@ class RunningDice:
         """The loss of a batch, its weights taken in."""
         return dice(logits, wanted, self._weights)
 
+    def memory(self) -> Tensors:
+        """The mean, 1 x C, and of how many batches it is; empty before the first."""
+        if self._mean is None:
+            return {}
+        return {"mean": self._mean, "batches": torch.tensor(self._batches)}
+
+    def remember(self, memory: Tensors) -> None:
+        """Go on with a kept mean."""
+        if memory:
+            self._mean, self._batches = memory["mean"], int(memory["batches"])
+
     def _weights(self, hot: torch.Tensor) -> torch.Tensor:
         now = of_batch(hot)
         self._batches += 1
-        self._mean = now if self._mean is None else self._mean + (now - self._mean) / self._batches
+        before = now if self._mean is None else self._mean.to(now.device)
+        self._mean = before + (now - before) / self._batches
         return self._mean
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -45,3 +45,14 @@ class Objective(Protocol):
 
     def results(self, model: Model, inputs: Inputs) -> Tensors:
         """One pass for predictions: named results, batch axis first, as `Outputs` has them."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An objective whose losses depend on the batches before."""
+
+    def memory(self) -> Tensors:
+        """What it has kept of them, for a checkpoint."""
+
+    def remember(self, memory: Tensors) -> None:
+        """Go on with what a checkpoint holds."""
