@@ -88,9 +88,22 @@ def test_samples_that_cannot_be_read_are_left_out_and_logged(
     assert "train: a sample was left out: 1: not an image" in caplog.text
 
 
+def test_a_sample_that_was_left_out_is_told_once_and_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = replace(digit_set("train", 0, 6), broken=frozenset({1, 4}))
+    reading = Reading(size=2)
+    for _ in range(2):
+        taken(Loader(data, reading, SCORES), 0, 6)
+    assert caplog.text.count("left out: 1: not an image") == 1
+    assert reading.left_out.warnings() == [
+        "train: 2 samples were left out, the first: 1: not an image"
+    ]
+
+
 def test_data_of_which_nothing_can_be_read_are_an_error() -> None:
     data = replace(digit_set("train", 0, 4), broken=frozenset(range(4)))
-    with pytest.raises(InputError, match="no sample of train can be read"):
+    with pytest.raises(InputError, match=r"no sample of train can be read: \d: not an"):
         taken(Loader(data, Reading(size=2), SCORES), 0, 4)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from ddstream.backends.torch.backend import TorchBackend
 from ddstream.connectors import CONNECTORS
 from ddstream.data import Batch, Datasets, Progress
-from ddstream.errors import InternalError, ParameterError
+from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend, MakeSetup
 from tests.backends.digit_sets import DigitSet, digit_set, digits
@@ -283,7 +283,7 @@ def test_targets_of_another_number_are_refused(repository: Repository) -> None:
 def test_a_loss_that_is_not_finite_ends_the_training(repository: Repository) -> None:
     over = {"solver": {"iterations": 50, "snapshot": 1, "base_lr": 1e30}}
     done: list[Progress] = []
-    with pytest.raises(InternalError, match="the training has diverged"):
+    with pytest.raises(ParameterError, match=r"has diverged, with solver\.base_lr 1e\+30"):
         done.extend(begun(repository, over))
     # A list that fails to be extended keeps what came before.
     assert repository.checkpoints()[-1].iteration == done[-1].iteration

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -27,6 +28,38 @@ DOZEN = 12
 """Batches that a thread takes at a time where reading them is quicker than waking it."""
 
 
+class LeftOut:
+    """Samples that could not be read, by their sets, each told once; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, dict[int, str]] = {}
+
+    def add(self, name: str, index: int, error: InputError) -> None:
+        """Log the sample of a set, unless it was met before."""
+        with self._lock:
+            found = self._found.setdefault(name, {})
+            new = index not in found
+            # The first reason is told in the report, the others are in the log.
+            found.setdefault(index, "" if found else str(error))
+        if new:
+            log.warning("%s: a sample was left out: %s", name, error)
+
+    def reason(self, name: str) -> str:
+        """Why the first one of a set was left out."""
+        with self._lock:
+            return next(iter(self._found.get(name, {}).values()), "")
+
+    def warnings(self) -> list[str]:
+        """A line for each set: how many, and why the first one."""
+        with self._lock:
+            return [
+                f"{name}: {len(found)} samples were left out, the first: {first}"
+                for name, found in self._found.items()
+                for first in [*found.values()][:1]
+            ]
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a dataset is read. The order and how samples vary depend on `seed` alone."""
@@ -39,6 +72,8 @@ class Reading:
     """Samples are varied, and no batch has a lone sample."""
     pinned: bool = False
     """Batches lie in memory that a GPU can fetch from."""
+    left_out: LeftOut = field(default_factory=LeftOut, compare=False)
+    """Samples that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +119,7 @@ class Loader:
     def batches(self, first: int = 0, last: int | None = None) -> Generator[Loaded, None, None]:
         """Batches from number `first` up to, not with, `last`; close it to end its threads.
 
-        A sample that cannot be read is left out and logged. Raises InputError where a batch's
+        A sample that cannot be read is left out and noted. Raises InputError where a batch's
         samples do not fit together, or no sample of an epoch can be read.
         """
         pool = ThreadPoolExecutor(self._reading.threads, thread_name_prefix="loader")
@@ -104,7 +139,9 @@ class Loader:
             for loaded in found:
                 missed = missed + 1 if loaded is None else 0
                 if missed >= self.per_epoch:
-                    raise InputError(f"no sample of {self._dataset.name} can be read")
+                    name = self._dataset.name
+                    reason = self._reading.left_out.reason(name)
+                    raise InputError(f"no sample of {name} can be read: {reason}")
                 if loaded is not None:
                     yield loaded
 
@@ -152,7 +189,7 @@ class Loader:
         try:
             return self._dataset.read(index, generator)
         except InputError as error:
-            log.warning("%s: a sample was left out: %s", self._dataset.name, error)
+            self._reading.left_out.add(self._dataset.name, index, error)
             return None
 
 

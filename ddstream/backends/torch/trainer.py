@@ -33,7 +33,8 @@ MLLIB = "parameters.mllib"
 class TorchTrainer:
     """Trains a model of a repository.
 
-    `warnings`, and the `history` that it goes on with, are there once `fit` has returned.
+    `warnings`, and the `history` that it goes on with, are there once `fit` has returned;
+    warnings of samples that were left out once its iterations have ended.
     """
 
     def __init__(self, setup: Setup, ranks: Sequence[torch.device] = ()) -> None:
@@ -99,7 +100,13 @@ class TorchTrainer:
             repository.write(name, content)
         # All that can be refused is behind: another attempt at this training begins here.
         repository.reach(first)
-        return training.run()
+        return self._run(training)
+
+    def _run(self, training: Training) -> Iterator[Progress]:
+        try:
+            yield from training.run()
+        finally:
+            self.warnings += training.left_out
 
 
 def _files(data: Datasets, architecture: Architecture) -> dict[str, bytes]:

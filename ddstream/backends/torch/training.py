@@ -28,7 +28,7 @@ from ddstream.backends.torch.series import Series
 from ddstream.backends.torch.shown import Shown
 from ddstream.backends.torch.stepping import Stepping
 from ddstream.data import Datasets, Progress
-from ddstream.errors import InternalError
+from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks import Task
 
@@ -112,6 +112,13 @@ class Training:
             if self._sound:
                 self._keep()
                 self._keeper.clean(self._iteration)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Words about samples that could not be read up to here."""
+        readings = (self._reading, self._evaluation.reading)
+        # One and the same file may be both.
+        return list(dict.fromkeys(text for each in readings for text in each.left_out.warnings()))
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -219,9 +226,10 @@ class Training:
         self._train_loss = stepped.loss
         self._losses = stepped.parts
         if not math.isfinite(self._train_loss):
-            raise InternalError(
-                f"the loss is {self._train_loss} at iteration {self._iteration + 1}: "
-                "the training has diverged; its last checkpoint is kept"
+            raise ParameterError(
+                f"the loss is {self._train_loss} at iteration {self._iteration + 1}: the training "
+                f"has diverged, with solver.base_lr {self._solver.base_lr:g} and the data as "
+                "input.scale, mean and std make them; its last checkpoint is kept"
             )
         self._sound = True
         self._iteration += 1
