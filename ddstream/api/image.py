@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +14,7 @@ INTERPOLATIONS = ("cubic", "linear", "nearest", "lanczos4", "area")
 class ImageInput(ParameterObject):
     """How images become samples (contract 3.2). Sizes are pixels."""
 
-    connector: str = Field(default="image", description="`image`.")
+    connector: Literal["image"] = Field(default="image", description="`image`.")
     timeout: int = Field(default=6000, ge=-1, le=36000, description="Seconds to fetch the data.")
     width: int = Field(default=227, description="Width after resizing; -1 keeps it.")
     height: int = Field(default=227, description="Height after resizing; -1 keeps it.")
@@ -77,8 +77,8 @@ class ImageInput(ParameterObject):
         ):
             if crop > size > 0:
                 raise ValueError(f"Crop {name} must be less than or equal to {name}")
-        if 0.0 in self.std:
-            raise ValueError("std must not be 0")
+        if any(each <= 0 for each in self.std):
+            raise ValueError("std must be above 0")
         if self.unchanged_data and (self.bw or self.histogram_equalization):
             raise ValueError("unchanged_data allows neither bw nor histogram_equalization")
         self._check_layouts()

@@ -22,7 +22,7 @@ from ddstream.engine.pipeline import Errand
 from ddstream.engine.work import Plan, Work
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
-from ddstream.tasks.options import idle
+from ddstream.tasks.options import idle, misplaced
 
 PLANS = 64
 """Plans that a service keeps; callers use few sets of parameters, an attacker many."""
@@ -200,7 +200,7 @@ class Service:
             output=output,
             fetch_timeout=float(getattr(connector.parameters, "timeout", 6000)),
             group=(id(self.backend), repr(call)),
-            warnings=(*unknown, *idle(output, task.name)),
+            warnings=(*unknown, *misplaced(parameters.input, task.name), *idle(output, task.name)),
             # Creation's are for trainings: most predictions are of data without labels.
             measures=output.measure if parameters.output.get("measure") else (),
             mllib=mllib,

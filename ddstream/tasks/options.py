@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from ddstream.api.predict import OutputParameters
 
@@ -22,6 +22,25 @@ HAVING: Mapping[str, frozenset[str]] = {
     "regression": frozenset({"classification", "regression"}),
 }
 """The tasks that each of them belongs to; others of a detector are refused by the backend."""
+
+LABELS: Mapping[str, str] = {
+    "bbox": "detection",
+    "segmentation": "segmentation",
+    "ctc": "ctc",
+    "multi_label": "classification",
+}
+"""The task that each kind of labels of `parameters.input` belongs to."""
+
+
+def misplaced(asked: Mapping[str, Any], task: str) -> list[str]:
+    """A warning for each kind of labels that a call's raw input asks for and its task has not."""
+    if task not in LABELS.values():
+        return []
+    return [
+        f"parameters.input.{name} was ignored: the service does {task}"
+        for name, owner in LABELS.items()
+        if asked.get(name) is True and task != owner
+    ]
 
 
 def idle(output: OutputParameters, task: str) -> list[str]:

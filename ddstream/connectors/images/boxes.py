@@ -21,6 +21,7 @@ from ddstream.errors import InputError
 BOXES: Final = "boxes"
 LABELS: Final = "labels"
 _WHAT: Final = "bbox"
+_SHARES: Final = "{}: all boxes lie within one pixel: they are in pixels, not shares of the image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ class Boxes:
 
     def found(self, path: Path, source: Source) -> Labelled:
         """The images of a list with their box files, all of which are read and checked."""
-        entries = []
+        entries, furthest = [], 0.0
         if path.is_dir():
             raise InputError(f"bbox needs a list file, {path} is a folder")
         for number, line in lines(path):
             image, boxes = pair(line, f"line {number} of {path}", "boxes")
             entries.append(Entry(image, path.parent, text=boxes))
-            self._read(entries[-1], source)
-        return Labelled(entries)
+            furthest = max(furthest, self._read(entries[-1], source)[0].max(initial=0.0))
+        return Labelled(entries, warnings=[_SHARES.format(path)] if 0 < furthest <= 1 else [])
 
     def learned(self, train: Labelled) -> Boxes:
         """The same: files of boxes name no classes."""

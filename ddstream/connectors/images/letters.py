@@ -21,7 +21,7 @@ BLANK = "0"
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """A line of a list is `image text`; the text may have spaces.
+    """A line of a list is `image text`; the text may have spaces, the path too before a tab.
 
     `classes` is the alphabet of the training texts, in the order in which letters appear in them:
     the code point of each, as a number; id 0 is the blank. A letter that only a test set has is 0,
@@ -42,10 +42,13 @@ class Letters:
             raise InputError(f"ctc needs a list file, {path} is a folder")
         entries = []
         for number, line in lines(path):
-            image, *text = line.split(maxsplit=1)
+            image, *text = line.split("\t" if "\t" in line else None, maxsplit=1)
             if not text:
-                raise InputError(f"line {number} of {path}: an image and its text are expected")
-            entries.append(Entry(image, path.parent, text=text[0]))
+                raise InputError(
+                    f"line {number} of {path}: a path of an image and its text are expected; with "
+                    "spaces in the path, put a tab between"
+                )
+            entries.append(Entry(image.strip(), path.parent, text=text[0].strip()))
         return Labelled(entries, self.classes)
 
     def learned(self, train: Labelled) -> Letters:

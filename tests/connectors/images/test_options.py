@@ -282,7 +282,7 @@ def test_a_free_size_never_vanishes(height: int, width: int, side: int) -> None:
         ({"mean": [1, 2]}, r"mean vector be of size the number of channels \(3\)"),
         ({"std": [1, 2, 3, 4]}, r"std vector be of size the number of channels \(3\)"),
         ({"mean": [1, 2, 3], "bw": True}, r"\(1\)"),
-        ({"std": 0}, "std must not be 0"),
+        ({"std": -1}, "std must be above 0"),
         ({"scale": "big"}, "could not read double value for scale input parameter"),
         ({"width": 0}, "width must be -1 or at least 1"),
         ({"height": -2}, "height must be -1 or at least 1"),

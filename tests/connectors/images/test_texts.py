@@ -57,7 +57,7 @@ def test_the_alphabet_is_that_of_all_training_texts_before_a_split(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("line", "text"), [("a.png", "line 2 of .*: an image and its text are expected")]
+    ("line", "text"), [("a.png", "line 2 of .*: a path of an image and its text are expected")]
 )
 def test_a_line_without_a_text_is_refused(tmp_path: Path, line: str, text: str) -> None:
     listing = listed(tmp_path / "list.txt", "a.png text", line)

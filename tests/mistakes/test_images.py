@@ -1,0 +1,84 @@
+"""Mistakes with images: options, lists and weights that cannot be are refused by name or told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ddstream.api.envelope import Answer
+from ddstream.api.parameters import envelope
+from ddstream.api.predict import PredictRequest
+from ddstream.deepdetect import DeepDetect, DeepDetectError
+from tests.connectors.images.pictures import connector, encoded, photo
+from tests.connectors.images.sets import listed
+
+IMAGE: Mapping[str, Any] = {"connector": "image", "width": 32, "height": 32}
+PICTURE = np.zeros((32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def dd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeepDetect]:
+    with DeepDetect() as dd:
+        dd.create_service(
+            "pictures",
+            model={"repository": tmp_path_factory.mktemp("pictures")},
+            mllib="torch",
+            input_parameters=IMAGE,
+            mllib_parameters={"template": "resnet18", "nclasses": 2},
+        )
+        yield dd
+
+
+def answered(dd: DeepDetect, **parameters: Mapping[str, Any]) -> Answer:
+    """The answer of a prediction with these parts of `parameters`."""
+    raw = {"service": "pictures", "data": [PICTURE], "parameters": parameters}
+    request = envelope(PredictRequest, raw)
+    return dd.ask(lambda api: api.predict(request))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"connector": "csv"}, "parameters.input.connector: input should be 'image'"),
+        ({"std": -1}, "std must be above 0"),
+    ],
+)
+def test_an_impossible_option_of_a_call_is_refused(
+    dd: DeepDetect, asked: Mapping[str, Any], told: str
+) -> None:
+    with pytest.raises(DeepDetectError) as found:
+        dd.service("pictures").predict([PICTURE], input_parameters=asked)
+    assert (found.value.status_code, found.value.dd_code) == (400, 1005)
+    assert told in found.value.message
+    assert answered(dd).body["predictions"]
+
+
+@pytest.mark.parametrize("name", ["bbox", "segmentation", "ctc"])
+def test_a_call_is_told_that_its_service_has_no_such_labels(dd: DeepDetect, name: str) -> None:
+    told = f"parameters.input.{name} was ignored: the service does classification"
+    assert answered(dd, input={name: True}).head["warnings"] == [told]
+    assert "warnings" not in answered(dd, input={name: False, "multi_label": True}).head
+
+
+def test_boxes_in_shares_of_their_image_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(40, 50)))
+    for name, row in (("shares", "1 0.1 0.1 0.5 0.9"), ("pixels", "1 0.1 0.1 20 20")):
+        (tmp_path / f"{name}.txt").write_text(row)
+        listed(tmp_path / f"{name}.list", f"a.png {name}.txt", f"a.png {name}.txt")
+    shares, pixels = tmp_path / "shares.list", tmp_path / "pixels.list"
+    detecting = connector(bbox=True)
+    told = f"{shares}: all boxes lie within one pixel: they are in pixels, not shares of the image"
+    assert detecting.datasets([shares, pixels], {"nclasses": 1}).warnings == [told]
+    assert detecting.datasets([pixels, pixels], {"nclasses": 1}).warnings == []
+
+
+def test_a_path_with_spaces_ends_at_a_tab_before_its_text(tmp_path: Path) -> None:
+    (tmp_path / "a b.png").write_bytes(encoded(photo(40, 50)))
+    listing = listed(tmp_path / "list.txt", "a b.png\tc d")
+    data = connector(ctc=True).datasets([listing, listing], {})
+    assert data.train.read(0, None).target.tolist() == [1, 2, 3]  # type: ignore[union-attr]
+    assert data.classes == ["0", "99", "32", "100"]
