@@ -76,8 +76,10 @@ class SeriesInput(TableInput):
         return self.offset if self.offset > 0 else self.window
 
     def unknown(self, where: str) -> list[str]:
-        """Also warns of labels that have no effect beside a forecast."""
+        """Also warns of what has no effect beside a forecast."""
         warnings = super().unknown(where)
+        if self.forecast and self.timesteps > 0:
+            warnings.append(f"{where}.timesteps has no effect: backcast_timesteps is given")
         if self.forecast and self.label:
             warnings.append(f"{where}.label has no effect: a forecast tells all columns")
         return warnings

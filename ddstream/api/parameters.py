@@ -97,7 +97,8 @@ def explain(invalid: ValidationError, where: str) -> str:
     parts = []
     for error in invalid.errors(include_url=False, include_context=False)[:3]:
         path = ".".join(str(step) for step in (where, *error["loc"]) if step != "")
-        parts.append(f"{path}: {error['msg'].removeprefix('Value error, ').lower()}")
+        said = error["msg"].removeprefix("Value error, ")
+        parts.append(f"{path}: {said[:1].lower()}{said[1:]}")
     return "; ".join(parts)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ddstream.api.parameters import Integers, Numbers, ParameterObject, Strings
 
 ScaleType = Literal["minmax", "znorm"]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
 PAIRS = (("min_vals", "max_vals"), ("mean_vals", "variance_vals"))
 """Names of what columns are scaled by, of each kind of scaling."""
 
@@ -32,8 +33,8 @@ class TableInput(SplitInput):
     )
     ignore: Strings = Field(default=(), description="Columns that are left out.")
     id: str = Field(default="", description="Column that names the rows; a prediction's uri.")
-    separator: str = Field(default=",", min_length=1, description="Between two cells: a character.")
-    quote: str = Field(default='"', min_length=1, description="Around a cell: a character.")
+    separator: Character = Field(default=",", description="Between two cells: a character.")
+    quote: Character = Field(default='"', description="Around a cell: a character.")
     scale: bool = Field(default=False, description="Scale the columns.")
     scale_type: ScaleType = Field(
         default="minmax", description="minmax: into [0, 1]; znorm: mean 0, variance 1."
@@ -43,16 +44,18 @@ class TableInput(SplitInput):
     mean_vals: Numbers = Field(default=(), description="Mean of each column; scales by znorm.")
     variance_vals: Numbers = Field(default=(), description="Variance of each column.")
 
-    @field_validator("separator", "quote", mode="after")
-    @classmethod
-    def _first_character(cls, value: str) -> str:
-        return value[:1]
-
     @field_validator("scale_type", mode="before")
     @classmethod
     def _known_scale(cls, value: Any) -> Any:
         if value not in ("minmax", "znorm"):
             raise ValueError(f"unknown scale type: {str(value)[:40]}")
+        return value
+
+    @field_validator("label", mode="after")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [name for name in value if value.count(name) > 1]:
+            raise ValueError(f"{twice[0][:80]} is there twice")
         return value
 
     @model_validator(mode="after")

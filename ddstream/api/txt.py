@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,10 +14,23 @@ CHARACTERS: Final = 60
 """Characters of a sample, unless `sequence` says otherwise."""
 TOKENS: Final = 512
 """Tokens of a sample, unless `sequence` says otherwise."""
+LONGEST: Final = 1_000_000
+"""Most characters or tokens of a sample: more would be no sample, but a library."""
 FEWEST_TOKENS: Final = 3
 """One between the two that bert puts around a text."""
 
 TextMode = Literal["bag", "characters", "tokens"]
+
+READ_BY: Final[Mapping[str, tuple[Sequence[TextMode], Sequence[str]]]] = {
+    "bags of words": (["bag"], ["count", "tfidf", "min_count", "min_word_length", "sparse"]),
+    "characters": (["characters"], ["alphabet", "read_forward", "embedding"]),
+    "ordered_words": (
+        ["tokens"],
+        ["wordpiece_tokens", "punctuation_tokens", "vocabulary_size"],
+    ),
+    "characters or ordered_words": (["characters", "tokens"], ["sequence"]),
+}
+"""What some options need: the modes that read them, and their names."""
 
 
 class TextInput(ParameterObject):
@@ -44,6 +58,7 @@ class TextInput(ParameterObject):
     sequence: int | None = Field(
         default=None,
         ge=1,
+        le=LONGEST,
         description=f"Characters of a sample ({CHARACTERS}), or its tokens ({TOKENS}).",
     )
     read_forward: bool = Field(
@@ -90,16 +105,16 @@ class TextInput(ParameterObject):
 
     def unknown(self, where: str) -> list[str]:
         """Also warns of options that have no effect beside the others."""
-        needs = {
-            "embedding": "characters",
-            "wordpiece_tokens": "ordered_words",
-            "punctuation_tokens": "ordered_words",
-        }
         return super().unknown(where) + [
-            f"{where}.{name} needs {other}"
-            for name, other in needs.items()
-            if getattr(self, name) and not getattr(self, other)
+            f"{where}.{name} needs {needed}"
+            for needed, (modes, names) in READ_BY.items()
+            for name in names
+            if self.mode not in modes and self._given(name)
         ]
+
+    def _given(self, name: str) -> bool:
+        default = type(self).model_fields[name].default
+        return name in self.model_fields_set and getattr(self, name) != default
 
     @property
     def mode(self) -> TextMode:

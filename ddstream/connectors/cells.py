@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,12 @@ from ddstream.connectors.locate import locate
 from ddstream.data import Array
 from ddstream.errors import InputError, severity
 from ddstream.roots import NotAFile, OutsideRoots, Roots
+
+_END: Final = "unexpected end of data"
+"""What the reader says of quotes that are still open at the end."""
+_UNCLOSED: Final = "a quote is opened and never closed"
+_SHOWN: Final = 5
+"""Most columns that an error names."""
 
 
 class Row(NamedTuple):
@@ -36,17 +42,20 @@ class Dialect:
     def rows(self, lines: Iterable[str], uri: str) -> Iterator[Row]:
         """The records of a text in their order, blank lines left out.
 
-        Raises InputError with the line for quotes that do not match.
+        Raises InputError with the line where a record begins whose quotes do not match.
         """
         reader = csv.reader(
             lines, delimiter=self.separator, quotechar=self.quote, doublequote=True, strict=True
         )
+        read = 0
         try:
             for cells in reader:
+                read = reader.line_num
                 if cells and (len(cells) > 1 or cells[0].strip()):
-                    yield Row(reader.line_num, cells)
+                    yield Row(read, cells)
         except csv.Error as error:
-            raise InputError(f"line {reader.line_num} of {uri[:200]}: {error}") from error
+            said = _UNCLOSED if str(error) == _END else str(error)
+            raise InputError(f"line {read + 1} of {uri[:200]}: {said}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{uri[:200]} is no text of UTF-8") from error
 
@@ -75,6 +84,15 @@ class Dialect:
         except (NotAFile, OutsideRoots) as error:
             said = f"{uri[:200]} could not be read: it is no file below the roots"
             raise InputError(said) from error
+
+
+def no_column(kind: str, name: str, names: Sequence[str], uri: str) -> InputError:
+    """The error of a table that lacks a column; what it has tells of a wrong separator, too."""
+    some = ", ".join(repr(each[:80]) for each in names[:_SHOWN])
+    more = ", ..." if len(names) > _SHOWN else ""
+    return InputError(
+        f"cannot find {kind} column {name[:80]} in {uri[:200]}: its columns are {some}{more}"
+    )
 
 
 def check_width(row: Row, names: Sequence[str], uri: str) -> None:

@@ -22,7 +22,7 @@ from ddstream.engine.pipeline import Errand
 from ddstream.engine.work import Plan, Work
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
-from ddstream.tasks.options import idle, misplaced
+from ddstream.tasks.options import idle, misplaced, unmeasured
 
 PLANS = 64
 """Plans that a service keeps; callers use few sets of parameters, an attacker many."""
@@ -186,6 +186,8 @@ class Service:
         mllib = merged(own.mllib, parameters.mllib)
         call = self.backend.call_parameters(mllib, output)
         task = self.backend.task(call)
+        # Creation's are for trainings: most predictions are of data without labels.
+        measures = output.measure if parameters.output.get("measure") else ()
         parts = (
             ("parameters.input", connector.parameters),
             ("parameters.mllib", call),
@@ -200,9 +202,13 @@ class Service:
             output=output,
             fetch_timeout=float(getattr(connector.parameters, "timeout", 6000)),
             group=(id(self.backend), repr(call)),
-            warnings=(*unknown, *misplaced(parameters.input, task.name), *idle(output, task.name)),
-            # Creation's are for trainings: most predictions are of data without labels.
-            measures=output.measure if parameters.output.get("measure") else (),
+            warnings=(
+                *unknown,
+                *misplaced(parameters.input, task.name),
+                *idle(output, task.name),
+                *unmeasured(measures, task),
+            ),
+            measures=measures,
             mllib=mllib,
             in_order=getattr(connector.parameters, "continuation", False) is True,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ddstream.api.predict import OutputParameters
+from ddstream.tasks.protocol import Task
 
 _DETECTION: Final = frozenset({"detection"})
 _CTC: Final = frozenset({"ctc"})
@@ -40,6 +41,15 @@ def misplaced(asked: Mapping[str, Any], task: str) -> list[str]:
         f"parameters.input.{name} was ignored: the service does {task}"
         for name, owner in LABELS.items()
         if asked.get(name) is True and task != owner
+    ]
+
+
+def unmeasured(measures: Sequence[str], task: Task) -> list[str]:
+    """A warning for each measure that the task has not."""
+    return [
+        f"parameters.output.measure {name[:40]} is no measure of {task.name}"
+        for name in measures
+        if not task.knows(name)
     ]
 
 

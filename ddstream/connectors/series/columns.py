@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from ddstream.api.csvts import SeriesInput
-from ddstream.connectors.cells import Row, check_width, number, numbers
+from ddstream.connectors.cells import Row, check_width, no_column, number, numbers
 from ddstream.data import Array
 from ddstream.errors import InputError
 
@@ -39,12 +39,12 @@ class Columns:
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{uri[:200]} has two columns {twice[:80]!r}")
         if wanted.id and wanted.id not in names:
-            raise InputError(f"cannot find id column {wanted.id[:80]} in {uri[:200]}")
+            raise no_column("id", wanted.id, names, uri)
         used = [name for name in names if name != wanted.id and name not in wanted.ignore]
         told = () if wanted.forecast else wanted.label
         for label in told:
             if label not in used:
-                raise InputError(f"cannot find label column {label[:80]} in {uri[:200]}")
+                raise no_column("label", label, used, uri)
         if not wanted.forecast and not told:
             raise InputError("missing label column parameter")
         if len(used) <= len(told):
@@ -110,13 +110,26 @@ class Columns:
             for row in chunk:
                 check_width(row, names, uri)
             picked = [Row(row.line, [row.cells[cell] for cell in cells]) for row in chunk]
-            parts.append(numbers(picked, [self.used[place] for place in wanted], uri))
+            parts.append(_bounded(picked, [self.used[place] for place in wanted], uri))
         steps = sum(map(len, parts))
         found = np.zeros((steps, len(self.used)))
         if parts:
             found[:, wanted] = np.concatenate(parts)
         found[:, list(self.labels)] += np.array(self.offsets)
         return found
+
+
+def _bounded(rows: Sequence[Row], names: Sequence[str], uri: str) -> Array:
+    """The numbers of rows. Raises InputError for one that no model can take."""
+    found = numbers(rows, names, uri)
+    large = np.argwhere(np.abs(found) > np.finfo(np.float32).max)
+    if len(large):
+        row, column = (int(place) for place in large[0])
+        raise InputError(
+            f"line {rows[row].line} of {uri[:200]}, column {names[column][:80]}: "
+            "the number is too large"
+        )
+    return found
 
 
 def _and(first: Row, rows: Iterator[Row]) -> Iterator[Row]:

@@ -170,6 +170,13 @@ class SeriesConnector:
             return None
         return row
 
+    def _headed(self, row: Row) -> bool:
+        """A lone row that may be of a series: it has its numbers, or the names of columns."""
+        known = self._known
+        if known is None:
+            return False
+        return self._unnamed(row) or any(cell.strip() in known.used for cell in row.cells)
+
     def _unnamed(self, row: Row) -> bool:
         """A row of numbers, not a header: that can be told once the columns are known."""
         return self._known is not None and bool(self._known.unnamed(row.cells))
@@ -186,7 +193,7 @@ class SeriesConnector:
                     yield self._found(rows, name, labelled=labelled)
             return
         for found in self._sequences(content, datum.uri, header):
-            if len(found) == 1 and self._known is None:
+            if len(found) == 1 and not self._headed(found[0]):
                 said = self._parameters.separator.join(found[0].cells)
                 raise InputError(f"{said[:80]!r} is neither a file nor a series")
             series = self._found(iter(found), datum.uri, labelled=labelled)

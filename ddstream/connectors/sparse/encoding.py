@@ -47,20 +47,14 @@ class Features:
         return "".join(f"{each}\n" for each in self.ids).encode()
 
     def keep(self, line: Line) -> dict[str, Array]:
-        """The columns of a line's known features, int32, and their values, float32.
-
-        Raises InputError for a value too large.
-        """
+        """The columns of a line's known features, int32, and their values, float32."""
         known = [
             (place, value)
             for each, value in zip(line.ids, line.values, strict=True)
             if (place := self.columns.get(each)) is not None
         ]
-        weights = np.array([value for _, value in known], np.float64)
-        if (np.abs(weights) > np.finfo(np.float32).max).any():
-            raise InputError(f"line {line.number}: a value is too large")
         places = np.array([place for place, _ in known], np.int32)
-        return {PLACES: places, WEIGHTS: weights.astype(np.float32)}
+        return {PLACES: places, WEIGHTS: np.array([value for _, value in known], np.float32)}
 
     def row(self, kept: Mapping[str, Array]) -> Array:
         """The row with a column for each feature, float32."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from ddstream.connectors.cells import number
 from ddstream.connectors.locate import locate
 from ddstream.errors import InputError, severity
@@ -16,6 +18,8 @@ from ddstream.roots import NotAFile, OutsideRoots, Roots
 UNREADABLE = "invalid argument error reading SVM format line"
 MOST_DIGITS: Final = 18
 """Of a feature's id: more than any index has."""
+
+_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 class Line(NamedTuple):
@@ -42,6 +46,8 @@ def parsed(lines: Iterable[str], uri: str) -> Iterator[Line]:
             ids, values = _features(tokens)
             if ids is None or len(set(ids)) < len(ids):
                 raise InputError(f"line {place} of {uri[:200]}: {UNREADABLE}: {text.strip()[:200]}")
+            if any(abs(value) > _LARGEST for value in values):
+                raise InputError(f"line {place} of {uri[:200]}: a value is too large")
             yield Line(place, label, ids, values)
     except UnicodeDecodeError as error:
         raise InputError(f"line {place + 1} of {uri[:200]} is no text of UTF-8") from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddstream.api.csv import CsvInput
-from ddstream.connectors.cells import Dialect, Row, number
+from ddstream.connectors.cells import Dialect, Row, no_column, number
 from ddstream.connectors.locate import files_below
 from ddstream.connectors.protocol import Limits
 from ddstream.connectors.tables.encoding import Encoder, ids
@@ -139,7 +139,7 @@ class _Reading:
         if not start:
             return
         encoder = self._known(self._header or [str(i) for i in range(len(start[0].cells))], uri)
-        layout = self._layout(encoder.schema, start[0], uri)
+        layout = self._layout(encoder.schema, start, uri)
         alone = len(start) == 1
         every = self._encoded(encoder, chain(start, rows), layout, uri)
         for place, sample in enumerate(every, start=1):
@@ -168,15 +168,19 @@ class _Reading:
             self._encoder = Encoder(schema.under(self._wanted))
         return self._encoder
 
-    def _layout(self, schema: Schema, first: Row, uri: str) -> Layout:
+    def _layout(self, schema: Schema, start: Sequence[Row], uri: str) -> Layout:
         if self._header is not None:
             return self._headed(schema, self._header, uri)
+        first = start[0]
+        lone = len(start) == 1 and len(first.cells) == 1 < len(schema.columns)
+        if lone and number(first.cells[0]) is None:
+            raise InputError(f"{first.cells[0][:80]!r} is neither a file nor a row of the table")
         return schema.unnamed(len(first.cells), f"line {first.line} of {uri}")
 
     def _headed(self, schema: Schema, header: Sequence[str], uri: str) -> Layout:
         layout = schema.layout(header, uri, self._wanted.ignore)
         if self._asked.id and layout.id < 0:
-            raise InputError(f"cannot find id column {self._asked.id[:80]} in {uri[:200]}")
+            raise no_column("id", self._asked.id, header, uri)
         return layout
 
     def _encoded(

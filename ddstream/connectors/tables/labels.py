@@ -81,7 +81,9 @@ class TableLabels:
         if len(ids) == len(found):
             count = self.count or max(ids, default=-1) + 1
             if count > MOST_CLASSES:
-                raise InputError(f"column {self.columns[0][:80]} has a class id of {count - 1}")
+                raise InputError(
+                    f"column {self.columns[0][:80]} has a class id of {str(count - 1)[:40]}"
+                )
             return replace(self, count=count)
         if 0 < self.count < len(found):
             raise InputError(

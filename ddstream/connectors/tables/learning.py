@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ddstream.api.csv import CsvInput
-from ddstream.connectors.cells import Row, check_width
+from ddstream.connectors.cells import Row, check_width, no_column
 from ddstream.connectors.tables.encoding import figures, picked
 from ddstream.connectors.tables.files import Tables
 from ddstream.connectors.tables.labels import TableLabels, word
@@ -45,6 +45,7 @@ def learn(
     assert learning is not None
     warnings = _warnings(learning.schema, wanted)
     if known is not None:
+        _check_same(known, wanted)
         return Learned(known.under(wanted), count, warnings)
     found = learning.learned(count)
     if any(found.labels.offsets) and found.labels.goal == "names":
@@ -56,7 +57,20 @@ def _begun(header: Sequence[str], wanted: CsvInput, mllib: Mapping[str, Any], ur
     schema = Schema.of(header, wanted, uri)
     if wanted.autoencoder:
         return schema
+    if both := [name for name in wanted.label if name in wanted.ignore]:
+        raise InputError(f"parameters.input.ignore: {both[0][:80]} is the label")
     return replace(schema, labels=TableLabels.of(wanted.label, wanted.label_offset, mllib))
+
+
+def _check_same(known: Schema, wanted: CsvInput) -> None:
+    """Raises InputError where a training that goes on is asked to tell or read other columns."""
+    told = known.labels.columns
+    if not wanted.autoencoder and wanted.label != told:
+        had = ", ".join(told) or "none"
+        raise InputError(f"parameters.input.label: the training that goes on has {had[:80]}")
+    if other := [name for name in wanted.words if name not in known.words]:
+        said = "was no column of words in the training that goes on"
+        raise InputError(f"parameters.input.categoricals: {other[0][:80]} {said}")
 
 
 def _warnings(schema: Schema, wanted: CsvInput) -> list[str]:
@@ -96,7 +110,7 @@ class _Learning:
             words.update(_filled(rows, places[name], name, uri))
         labels = self.schema.labels
         if labels.columns and not layout.labels:
-            raise InputError(f"cannot find label column {labels.columns[0][:80]} in {uri[:200]}")
+            raise no_column("label", _missing(labels.columns, layout.names), layout.names, uri)
         if labels.goal == "ids":
             found = _filled(rows, layout.labels[0], labels.columns[0], uri)
             self._values.update(dict.fromkeys(found))
@@ -128,6 +142,10 @@ class _Learning:
         places = words[name]
         ordered = sorted(places, key=places.__getitem__)
         return Counter({each: self._words[name][word(each)] for each in ordered})
+
+
+def _missing(columns: Sequence[str], names: Sequence[str]) -> str:
+    return next(name for name in columns if name not in names)
 
 
 def _filled(rows: Sequence[Row], cell: int, column: str, uri: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ddstream.api.csv import CsvInput
+from ddstream.connectors.cells import no_column
 from ddstream.connectors.tables.labels import NOTHING, TableLabels
 from ddstream.connectors.tables.scaling import Scaling, missing
 from ddstream.data import Dimensions
@@ -51,12 +52,12 @@ class Schema:
         """
         names = named(header, uri)
         if wanted.id and wanted.id not in names:
-            raise InputError(f"cannot find id column {wanted.id[:80]} in {uri[:200]}")
+            raise no_column("id", wanted.id, names, uri)
         out = {*wanted.ignore, *wanted.label, wanted.id}
         inputs = tuple(name for name in names if name not in out)
         for column in wanted.words:
             if column not in inputs:
-                raise InputError(f"cannot find categorical column {column[:80]} in {uri[:200]}")
+                raise no_column("categorical", column, inputs, uri)
         if not inputs:
             raise InputError(f"{uri[:200]} has no column that is an input")
         return cls(names, inputs, dict(wanted.categoricals_mapping), id=wanted.id)

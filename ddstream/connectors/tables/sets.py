@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddstream.api.csv import CsvInput
-from ddstream.connectors.cells import Dialect
+from ddstream.connectors.cells import Dialect, no_column
 from ddstream.connectors.storage.store import Wish, stored
 from ddstream.connectors.tables.encoding import Encoder, ids
 from ddstream.connectors.tables.files import Tables
@@ -130,7 +130,7 @@ class _Gathered(Gathered[Tables]):
         for uri, header, rows in tables.pieces():
             layout = encoder.schema.layout(header, uri, self._extra)
             if encoder.schema.id and layout.id < 0:
-                raise InputError(f"cannot find id column {encoder.schema.id[:80]} in {uri[:200]}")
+                raise no_column("id", encoder.schema.id, header, uri)
             numbers = range(number + 1, number + len(rows) + 1)
             yield Encoded(
                 encoder.rows(rows, layout, uri),

@@ -14,6 +14,7 @@ from tokenizers.trainers import BpeTrainer
 from ddstream.api.txt import TextInput
 from ddstream.connectors.texts.vocabulary import FIRST, TokenKind, Vocabulary
 from ddstream.connectors.texts.words import Splitting
+from ddstream.errors import InputError
 
 LONGEST_WORD: Final = 100
 """Longer ones are no words (codes, addresses) and teach nothing of others."""
@@ -26,10 +27,12 @@ _AT_ONCE: Final = 1000
 def learned(texts: Iterable[str], wanted: TextInput, kind: TokenKind) -> Vocabulary:
     """A vocabulary of training texts, of `vocabulary_size` tokens at most, special ones first.
 
-    The same texts give the same vocabulary.
+    The same texts give the same vocabulary. Raises InputError for texts without a word.
     """
     splitting = Splitting.of(wanted)
     counts = Counter(word for text in texts for word in splitting.words(text))
+    if not counts:
+        raise InputError("the training texts have no word")
     room = wanted.vocabulary_size - len(FIRST[kind])
     found = _pieces(counts, wanted, room) if wanted.wordpiece_tokens else ranked(counts)
     return Vocabulary.of([*FIRST[kind], *found[:room]])

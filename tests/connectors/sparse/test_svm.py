@@ -58,7 +58,7 @@ def test_predictions_leave_out_what_the_training_did_not_see(tmp_path: Path) -> 
         ("1 3 4", "invalid argument error"),
         ("1 3:1 3:2", "invalid argument error"),
         ("0 3:1\n1 -3:1", "line 2 of 0: invalid argument error"),
-        ("1 3:1e300", "line 1: a value is too large"),
+        ("1 3:1e300", "line 1 of 0: a value is too large"),
         (b"1 3:\xff", "is no text of UTF-8"),
     ):
         with pytest.raises(InputError, match=said):

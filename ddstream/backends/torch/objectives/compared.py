@@ -32,9 +32,14 @@ def numbers_loss(parameters: TorchParameters) -> Loss:
     if parameters.loss not in NUMBERS:
         known = ", ".join(name for name in NUMBERS if name)
         raise ParameterError(f"unknown loss {parameters.loss}; there is: {known}")
+    refuse_weights(parameters)
+    return NUMBERS[parameters.loss]
+
+
+def refuse_weights(parameters: TorchParameters) -> None:
+    """Raises ParameterError where a task has no classes and weights of some are given."""
     if isinstance(parameters, TorchTraining) and parameters.class_weights:
         raise ParameterError("parameters.mllib.class_weights: this task has no classes")
-    return NUMBERS[parameters.loss]
 
 
 def refuse_loss(parameters: TorchParameters) -> None:

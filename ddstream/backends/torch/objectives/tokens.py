@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.objectives.compared import refuse_loss, stacked, tensor
+from ddstream.backends.torch.objectives.compared import refuse_loss, refuse_weights, stacked, tensor
 from ddstream.backends.torch.objectives.protocol import Inputs, Losses, Model, Tensors
 from ddstream.data import OUTPUT, Sample
 
@@ -23,6 +23,7 @@ class Tokens:
 
     def __init__(self, parameters: TorchParameters) -> None:
         refuse_loss(parameters)
+        refuse_weights(parameters)
 
     def targets(self, samples: Sequence[Sample]) -> Tensors:
         """Ids N x L, -1 where nothing is to be told."""

@@ -1,0 +1,121 @@
+"""Mistakes with tables and sparse rows: each is told by the name of what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddstream.api.csv import CsvInput
+from ddstream.deepdetect import DeepDetect
+from ddstream.errors import InputError
+from tests.backends.tables import MLP, TableService, points
+from tests.connectors.tables.sets import COLUMNS, HOUSES, connector, made, read, written
+
+CSV: Mapping[str, Any] = {"connector": "csv", "label": "side", "ignore": ["name"]}
+
+
+@pytest.fixture(scope="module")
+def dd() -> Iterator[DeepDetect]:
+    with DeepDetect() as dd:
+        yield dd
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ({"separator": ";;"}, r"parameters\.input\.separator: string should have at most 1"),
+        ({"separator": "\\t"}, r"parameters\.input\.separator: string should have at most 1"),
+        ({"quote": "''"}, r"parameters\.input\.quote: string should have at most 1"),
+        ({"label": ["a", "b", "a"]}, r"parameters\.input\.label: a is there twice"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(raw: Mapping[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        CsvInput.parse(raw, "parameters.input", InputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "told"),
+    [
+        (HOUSES, {"ignore": ["sold"]}, r"parameters\.input\.ignore: sold is the label"),
+        (
+            HOUSES.replace(",", ";"),
+            {},
+            r"cannot find id column id in .*: its columns are 'id;rooms;kind;area;sold'",
+        ),
+        (
+            HOUSES.replace("sold\n", "cost\n"),
+            {},
+            r"cannot find label column sold in .*: its columns are 'id', 'rooms', .* 'cost'",
+        ),
+        (
+            f'{HOUSES}h5,1,"flat,9,no\nh6,1,flat,9,no\nh7,1,flat,9,no\n',
+            {},
+            r"line 6 of .*: a quote is opened and never closed",
+        ),
+    ],
+)
+def test_tables_that_cannot_be_used_are_told_by_column_and_line(
+    tmp_path: Path, text: str, raw: Mapping[str, Any], told: str
+) -> None:
+    table = written(tmp_path, text)
+    with pytest.raises(InputError, match=told):
+        made(tmp_path, table, table, **{**COLUMNS, **raw})
+
+
+def test_a_path_that_is_not_there_is_no_row(tmp_path: Path) -> None:
+    table = written(tmp_path)
+    made(tmp_path, table, table, **COLUMNS)
+    with pytest.raises(InputError, match=r"'hauses\.csv' is neither a file nor a row"):
+        read(connector(tmp_path), "hauses.csv")
+    with pytest.raises(InputError, match="line 1 of 0 has 1 cells for 3 columns"):
+        read(connector(tmp_path), "7")
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"label": "sum"}, r"parameters\.input\.label: the training that goes on has side"),
+        ({"categoricals": ["x"]}, r"parameters\.input\.categoricals: x was no column of words"),
+    ],
+)
+def test_a_training_goes_on_with_its_own_columns(
+    tmp_path: Path, over: Mapping[str, Any], told: str
+) -> None:
+    path = points(tmp_path, 9)
+    connector = {**CSV, "ignore": ["name", "sum", "difference"]}
+    TableService(tmp_path, {**MLP, "nclasses": 2}, connector).datasets(path, path)
+    resumed = TableService(tmp_path, {**MLP, "nclasses": 2, "resume": True}, connector)
+    assert resumed.datasets(path, path)
+    with pytest.raises(InputError, match=told):
+        resumed.datasets(path, path, **over)
+
+
+def test_a_number_too_large_is_told_by_its_file(tmp_path: Path) -> None:
+    rows = written(tmp_path, "1 1:2\n0 1:1e39\n", "rows.svm")
+    with pytest.raises(InputError, match=r"line 2 of .*rows\.svm: a value is too large"):
+        made(tmp_path, rows, rows, kind="svm", mllib={"nclasses": 2})
+
+
+def test_measures_of_other_tasks_are_told_of_predictions_too(
+    dd: DeepDetect, tmp_path: Path
+) -> None:
+    service = TableService(tmp_path, {**MLP, "nclasses": 2}, CSV)
+    path = points(tmp_path, 9)
+    service.train(path, path, **{"ignore": ["name", "sum", "difference"]})
+    created = dd.create_service(
+        "measured",
+        model={"repository": service.repository.path},
+        mllib="torch",
+        input_parameters=CSV,
+        mllib_parameters={**MLP, "nclasses": 2},
+    )
+    template = "{{#head}}{{#warnings}}{{.}};{{/warnings}}{{/head}}"
+    said = created.predict(
+        [path], output_parameters={"measure": ["acc", "L1"], "template": template}
+    )
+    assert said["text"] == "parameters.output.measure L1 is no measure of classification;"
+    created.delete()
