@@ -16,6 +16,8 @@ from ddstream.measures.request import match, matched
 
 EPSILON = 1e-8
 """Keeps a class without samples at zero instead of undefined."""
+MOST_PAIRED = 10_000
+"""Classes whose pairs fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,40 @@ class Classified:
 
     @cached_property
     def confusion(self) -> Array:
-        """How often class j (column) was taken for class i (row)."""
+        """How often class j (column) was taken for class i (row).
+
+        Raises ParameterError for more classes than a matrix can have.
+        """
+        if self.count > MOST_PAIRED:
+            raise ParameterError(f"measure cmfull: {self.count} classes are too many for a matrix")
         pairs = self.estimates * self.count + self.targets
         return np.bincount(pairs, minlength=self.count**2).reshape(self.count, self.count)
 
     @cached_property
+    def hits(self) -> Array:
+        """How many samples of each class were found."""
+        return np.bincount(self.targets[self.targets == self.estimates], minlength=self.count)
+
+    @cached_property
+    def true(self) -> Array:
+        """How many samples each class has."""
+        return np.bincount(self.targets, minlength=self.count)
+
+    @cached_property
+    def guessed(self) -> Array:
+        """How many samples were taken for each class."""
+        return np.bincount(self.estimates, minlength=self.count)
+
+    @cached_property
     def recalls(self) -> Array:
         """Of each class, the share that was found."""
-        found: Array = np.diag(self.confusion) / (self.confusion.sum(axis=0) + EPSILON)
+        found: Array = self.hits / (self.true + EPSILON)
         return found
 
     @cached_property
     def precisions(self) -> Array:
         """Of what was taken for each class, the share that was right."""
-        right: Array = np.diag(self.confusion) / (self.confusion.sum(axis=1) + EPSILON)
+        right: Array = self.hits / (self.guessed + EPSILON)
         return right
 
     def name(self, index: int) -> str:
@@ -132,9 +154,9 @@ def matthews(tested: Classified) -> float:
     >>> matthews(Classified(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1])))
     1.0
     """
-    confusion = tested.confusion.astype(np.float64)
-    guessed, true, total = confusion.sum(axis=1), confusion.sum(axis=0), confusion.sum()
-    covariance = np.trace(confusion) * total - guessed @ true
+    guessed, true = tested.guessed.astype(np.float64), tested.true.astype(np.float64)
+    total = true.sum()
+    covariance = tested.hits.sum() * total - guessed @ true
     spread = np.sqrt((total**2 - guessed @ guessed) * (total**2 - true @ true))
     return float(covariance / spread) if spread else 1.0
 
@@ -185,7 +207,7 @@ def _f1(tested: Classified, _: float | None) -> Results:
         "f1": float(f_scores(tested).mean()),
         "recall": float(tested.recalls.mean()),
         "precision": float(tested.precisions.mean()),
-        "accp": float(np.trace(tested.confusion) / max(1, tested.confusion.sum())),
+        "accp": float(tested.hits.sum() / max(1, len(tested.targets))),
     }
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ddstream.api.csv import CsvInput
 from ddstream.deepdetect import DeepDetect
-from ddstream.errors import InputError
+from ddstream.errors import InputError, ParameterError
+from ddstream.measures.classification import MOST_PAIRED, compute
 from tests.backends.tables import MLP, TableService, points
 from tests.connectors.tables.sets import COLUMNS, HOUSES, connector, made, read, written
 
@@ -98,6 +100,14 @@ def test_a_number_too_large_is_told_by_its_file(tmp_path: Path) -> None:
     rows = written(tmp_path, "1 1:2\n0 1:1e39\n", "rows.svm")
     with pytest.raises(InputError, match=r"line 2 of .*rows\.svm: a value is too large"):
         made(tmp_path, rows, rows, kind="svm", mllib={"nclasses": 2})
+
+
+def test_only_the_whole_matrix_of_many_classes_is_refused() -> None:
+    scores, targets = np.zeros((2, MOST_PAIRED + 1)), np.array([0, MOST_PAIRED])
+    scores[0, 0] = 1
+    assert compute(["f1", "mcc", "cmdiag"], scores, targets)["accp"] == 0.5
+    with pytest.raises(ParameterError, match="measure cmfull: 10001 classes are too many"):
+        compute(["cmfull"], scores, targets)
 
 
 def test_measures_of_other_tasks_are_told_of_predictions_too(

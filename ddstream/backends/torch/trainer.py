@@ -24,7 +24,8 @@ from ddstream.data import Datasets, Progress
 from ddstream.errors import ParameterError
 from ddstream.measures.classification import check_targets
 from ddstream.repository import CLASSES, Checkpoint, class_lines
-from ddstream.tasks import TASKS, Task
+from ddstream.tasks import TASKS
+from ddstream.tasks.options import unmeasured
 from ddstream.tasks.protocol import Traits
 
 MLLIB = "parameters.mllib"
@@ -94,7 +95,7 @@ class TorchTrainer:
             *unused(parameters.solver),
             *_single(parameters),
             *_fresh_solver(state, parameters, fresh=fresh),
-            *_unknown_measures(task, measures),
+            *unmeasured(measures, task),
         ]
         for name, content in _files(data, Architecture.of(parameters, dimensions)).items():
             repository.write(name, content)
@@ -150,9 +151,3 @@ def _fresh_solver(
             f"{MLLIB}.solver.solver_type is {parameters.solver.solver_type}, "
             f"the checkpoint's is {state.solver_type}: the solver starts afresh"
         )
-
-
-def _unknown_measures(task: Task, measures: Sequence[str]) -> Iterator[str]:
-    for name in measures:
-        if not task.knows(name):
-            yield f"parameters.output.measure {name[:40]} is no measure of {task.name}"
