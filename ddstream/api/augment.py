@@ -47,7 +47,9 @@ class Augmentation(ParameterObject):
     mirror: bool = Field(default=False, description="Flip half of the images.")
     rotate: bool = Field(default=False, description="Turn images by multiples of 90 degrees.")
     crop_size: int = Field(default=0, description="Side of a random square crop; 0: none.")
-    test_crop_samples: int = Field(default=1, ge=1, description="Crops of each test image.")
+    test_crop_samples: int = Field(
+        default=1, ge=1, le=1000, description="Crops of each test image."
+    )
     cutout: float = Field(default=0.0, ge=0, le=1, description="Probability of a cut-out patch.")
     geometry: Geometry | None = Field(default=None, description="Perspective, zoom and shift.")
     noise: Noise | None = Field(default=None, description="Effects of cameras and files.")

@@ -30,7 +30,9 @@ class Solver(ParameterObject):
         default="SGD",
         description="SGD, ADAM, ADAMW, RADAM, RMSPROP, ADAGRAD, RANGER, RANGER_PLUS, MADGRAD.",
     )
-    iter_size: int = Field(default=1, description="Batches whose gradients make one step.")
+    iter_size: int = Field(
+        default=1, le=1 << 16, description="Batches whose gradients make one step."
+    )
 
     base_lr: float = Field(default=1e-4, gt=0, description="Learning rate.")
     lr_policy: Policy = Field(

@@ -128,4 +128,6 @@ class TorchTraining(TorchParameters, Augmentation):
     solver: Solver = Field(description="How the weights are changed; mandatory.")
     resume: bool = Field(default=False, description="Go on from the repository's checkpoint.")
     class_weights: Numbers = Field(default=(), description="Weight of each class in the loss.")
-    dataloader_threads: int = Field(default=1, ge=1, description="Threads that read samples.")
+    dataloader_threads: int = Field(
+        default=1, ge=1, le=512, description="Threads that read samples."
+    )

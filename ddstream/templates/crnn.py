@@ -16,7 +16,7 @@ from torch import nn
 
 from ddstream.data import Dimensions
 from ddstream.errors import InputError, ParameterError
-from ddstream.templates.protocol import TemplateParameters, Unbuilt
+from ddstream.templates.protocol import DEEPEST, TemplateParameters, Unbuilt
 
 SMALLEST: Final = (32, 4)
 """Height and width in pixels below which nothing would be left of an image."""
@@ -29,7 +29,7 @@ class CrnnParameters(TemplateParameters):
 
     timesteps: int = Field(default=-1, ge=-1, description="Output steps; -1: what the width gives.")
     hidden_size: int = Field(default=256, ge=1, description="Numbers of an LSTM's state.")
-    num_layers: int = Field(default=3, ge=1, description="Layers of the LSTM.")
+    num_layers: int = Field(default=3, ge=1, le=DEEPEST, description="Layers of the LSTM.")
     bidirectional: bool = Field(default=False, description="Read from both sides.")
     backbone: Literal["resnet"] = Field(default=RESIDUAL, description=f"{RESIDUAL}.")
     channels: int = Field(

@@ -23,6 +23,7 @@ from ddstream.templates.detection import (
     by_image,
     chosen,
 )
+from ddstream.templates.protocol import DEEPEST
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 LAYERS = ("layer4", "layer3", "layer2", "layer1", "conv1")
@@ -39,8 +40,12 @@ class DetrParameters(DetectorParameters):
     num_queries: int = Field(default=100, ge=1, description="Most objects of an image.")
     hidden_dim: int = Field(default=256, ge=8, description="Numbers of a query.")
     heads: int = Field(default=8, ge=1, description="Heads of attention.")
-    encoder_layers: int = Field(default=6, ge=1, description="Layers that see the image.")
-    decoder_layers: int = Field(default=6, ge=1, description="Layers that see the queries.")
+    encoder_layers: int = Field(
+        default=6, ge=1, le=DEEPEST, description="Layers that see the image."
+    )
+    decoder_layers: int = Field(
+        default=6, ge=1, le=DEEPEST, description="Layers that see the queries."
+    )
     feedforward: int = Field(default=2048, ge=1, description="Width within a layer.")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Of all layers.")
 

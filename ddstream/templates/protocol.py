@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Family = Literal["images", "boxes", "masks", "letters", "series", "tokens", "tables"]
 """What a template learns from: images alone, images with boxes, with masks or with texts; series,
 texts, or rows of numbers."""
+
+DEEPEST: Final = 1000
+"""Most layers of a stack: more would be built for hours, or until there is no memory."""
 
 
 class Template(Protocol):

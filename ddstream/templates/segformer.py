@@ -21,7 +21,7 @@ from transformers.models.segformer.modeling_segformer import SegformerForSemanti
 from ddstream.api.parameters import Integers
 from ddstream.data import Dimensions
 from ddstream.errors import InputError, ParameterError
-from ddstream.templates.protocol import ClassifierParameters
+from ddstream.templates.protocol import DEEPEST, ClassifierParameters
 
 CLASSES: Final = 2
 """Classes of a model that nobody gave a number."""
@@ -111,6 +111,8 @@ def _check(widths: Integers, depths: Integers, heads: Integers) -> None:
     for name, each in (("hidden_sizes", widths), ("depths", depths), ("heads", heads)):
         if len(each) != STAGES or min(each) < 1:
             raise ParameterError(f"template_params.{name} has a number for each of {STAGES} stages")
+    if max(depths) > DEEPEST:
+        raise ParameterError(f"template_params.depths has at most {DEEPEST} blocks a stage")
     for width, count in zip(widths, heads, strict=True):
         if width % count:
             raise ParameterError(

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 
 from ddstream.api.envelope import Answer
+from ddstream.api.image import ImageInput
 from ddstream.api.parameters import envelope
 from ddstream.api.predict import PredictRequest
+from ddstream.api.torch import TorchTraining
+from ddstream.backends.torch.purpose import idle, purpose
+from ddstream.data import Dimensions
 from ddstream.deepdetect import DeepDetect, DeepDetectError
+from ddstream.errors import InputError, ParameterError
+from ddstream.templates import TEMPLATES
 from tests.connectors.images.pictures import connector, encoded, photo
 from tests.connectors.images.sets import listed
 
@@ -82,3 +88,83 @@ def test_a_path_with_spaces_ends_at_a_tab_before_its_text(tmp_path: Path) -> Non
     data = connector(ctc=True).datasets([listing, listing], {})
     assert data.train.read(0, None).target.tolist() == [1, 2, 3]  # type: ignore[union-attr]
     assert data.classes == ["0", "99", "32", "100"]
+
+
+@pytest.mark.parametrize("template", ["yolox", "detr", "segformer", "deeplabv3", "crnn"])
+def test_targets_are_of_a_regression(dd: DeepDetect, tmp_path: Path, template: str) -> None:
+    with pytest.raises(DeepDetectError) as found:
+        dd.create_service(
+            "mistaken",
+            model={"repository": tmp_path},
+            mllib="torch",
+            input_parameters=IMAGE,
+            mllib_parameters={"template": template, "ntargets": 1},
+        )
+    assert found.value.dd_code == 1006
+    told = f"parameters.mllib.ntargets is nothing that {template} can do"
+    assert told in found.value.message
+
+
+def training(**over: Any) -> TorchTraining:
+    """The typed `parameters.mllib` of a training."""
+    raw = {"solver": {"iterations": 1}, **over}
+    return TorchTraining.parse(raw, "parameters.mllib", ParameterError)
+
+
+@pytest.mark.parametrize(
+    ("template", "over", "told"),
+    [
+        ("yolox", {"class_weights": [1, 2]}, "class_weights was ignored: detection has none"),
+        ("detr", {"multi_label": True}, "multi_label was ignored: detection has none"),
+        ("crnn", {"class_weights": [1, 2]}, "class_weights was ignored: ctc has none"),
+        ("segformer", {"multi_label": True}, "multi_label was ignored: segmentation has none"),
+        ("detr", {"net": {"reg_weight": 2}}, "net.reg_weight was ignored: it is of yolox"),
+        ("resnet18", {"net": {"reg_weight": 2}}, "net.reg_weight was ignored: it is of yolox"),
+        ("yolox", {"net": {"reg_weight": 2}}, ""),
+        ("resnet18", {"class_weights": [1, 2], "multi_label": True}, ""),
+    ],
+)
+def test_options_of_other_trainings_are_told(
+    template: str, over: Mapping[str, Any], told: str
+) -> None:
+    parameters = training(template=template, nclasses=2, **over)
+    expected = [f"parameters.mllib.{told}"] if told else []
+    assert idle(parameters, purpose(parameters, ImageInput())) == expected
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"dataloader_threads": 2**40},
+        {"test_crop_samples": 2**40},
+        {"solver": {"iterations": 1, "iter_size": 2**40}},
+    ],
+)
+def test_counts_that_no_machine_has_room_for_are_refused(over: Mapping[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="input should be less than or equal to"):
+        training(**over)
+
+
+@pytest.mark.parametrize(
+    ("template", "params"),
+    [
+        ("detr", {"encoder_layers": 2**40}),
+        ("detr", {"decoder_layers": 2**40}),
+        ("crnn", {"num_layers": 2**40}),
+        ("segformer", {"depths": [1, 1, 1, 2**40]}),
+    ],
+)
+def test_stacks_that_would_be_built_for_ever_are_refused(
+    template: str, params: Mapping[str, Any]
+) -> None:
+    with pytest.raises(ParameterError, match=f"template_params.{next(iter(params))}"):
+        TEMPLATES.load(template)(Dimensions(outputs=2, vocabulary=3), params)
+
+
+def test_classes_that_the_template_counts_bound_those_of_boxes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(40, 50)))
+    (tmp_path / "a.txt").write_text("3 1 1 9 9")
+    listing = listed(tmp_path / "list.txt", "a.png a.txt")
+    mllib = {"template": "yolox", "template_params": {"nclasses": 2}}
+    with pytest.raises(InputError, match=r"invalid class: 3 in file a.txt \(nclasses=2\)"):
+        connector(bbox=True).datasets([listing, listing], mllib)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ddstream.api.parameters import ParameterObject
-from ddstream.api.torch import TorchParameters
+from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.errors import ParameterError
 from ddstream.templates import FAMILIES, Family
 
@@ -49,9 +49,18 @@ def purpose(parameters: TorchParameters, connector: ParameterObject) -> str:
 
 def idle(parameters: TorchParameters, purpose: str) -> list[str]:
     """A warning for each option that was given and means nothing to the purpose."""
+    warnings = []
+    weighed = isinstance(parameters, TorchTraining) and parameters.class_weights
     if purpose == "language" and (parameters.nclasses or parameters.ntargets):
-        return ["nclasses and ntargets have no effect: words of the vocabulary are told"]
-    return []
+        warnings.append("nclasses and ntargets have no effect: words of the vocabulary are told")
+    if purpose in ("detection", "ctc") and weighed:
+        warnings.append(f"parameters.mllib.class_weights was ignored: {purpose} has none")
+    if purpose in ("detection", "ctc", "segmentation") and parameters.multi_label:
+        warnings.append(f"parameters.mllib.multi_label was ignored: {purpose} has none")
+    weighs = purpose == "detection" and parameters.template in ("", "yolox")
+    if "reg_weight" in parameters.net.model_fields_set and not weighs:
+        warnings.append("parameters.mllib.net.reg_weight was ignored: it is of yolox")
+    return warnings
 
 
 def _check(parameters: TorchParameters) -> None:
@@ -64,6 +73,8 @@ def _check(parameters: TorchParameters) -> None:
     for name, able in (("segmentation", SEGMENTERS), ("ctc", READERS)):
         if getattr(parameters, name) and template and template not in able:
             raise ParameterError(f"parameters.mllib.{name} is nothing that {template} can do")
+    if parameters.ntargets and template in DETECTORS | SEGMENTERS | READERS:
+        raise ParameterError(f"parameters.mllib.ntargets is nothing that {template} can do")
 
 
 def _check_samples(template: str, connector: ParameterObject) -> None:

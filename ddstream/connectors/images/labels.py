@@ -37,7 +37,10 @@ class Labels:
     def of(cls, mllib: Mapping[str, Any], images: ImageInput) -> Self:
         """The labels that a model with this raw `parameters.mllib` learns."""
         multi_label = images.multi_label or mllib.get("multi_label") is True
-        return cls(_count(mllib, "nclasses"), _count(mllib, "ntargets"), multi_label)
+        template_params = mllib.get("template_params")
+        own = template_params if isinstance(template_params, Mapping) else {}
+        nclasses = _count(mllib, "nclasses") or _count(own, "nclasses", "template_params")
+        return cls(nclasses, _count(mllib, "ntargets"), multi_label)
 
     @property
     def regression(self) -> bool:
@@ -96,10 +99,10 @@ class Labels:
                 raise InputError(f"{what} in file {file} (nclasses={self.nclasses})")
 
 
-def _count(mllib: Mapping[str, Any], name: str) -> int:
-    count = mllib.get(name) or 0
+def _count(raw: Mapping[str, Any], name: str, where: str = "parameters.mllib") -> int:
+    count = raw.get(name) or 0
     if not isinstance(count, int) or count < 0:
-        raise ParameterError(f"parameters.mllib.{name} must be a number of 0 or more")
+        raise ParameterError(f"{where}.{name} must be a number of 0 or more")
     return count
 
 
