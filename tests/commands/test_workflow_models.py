@@ -41,8 +41,8 @@ def test_one_template_is_looked_into(deepdetect: Command) -> None:
     for parameter in vit["parameters"]:
         assert parameter["name"] in shown
     missing = deepdetect("inspect", "models", "vitt")
-    assert missing.code == 1
-    assert missing.err.startswith("ValueError: there is no template vitt; there is: bert, ")
+    assert missing.code == 2
+    assert missing.err.startswith("error: there is no template vitt; there is: bert, ")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def test_a_run_tells_of_itself_from_start_to_end(
     names = list(dict.fromkeys(event["event"] for event in trained.events))
     assert names[:2] == ["run_started", "dataset_check"]
     assert set(names[2:4]) == {"training_status", "metric"}
+    told = {"event", "timestamp", "run_id", "run_name", "run_dir", "resume"}
+    assert (set(trained.events[0]), trained.events[0]["resume"]) == (told, None)
     assert names[-2:] == ["artifact", "run_finished"]
     train, test = trained.of("dataset_check")
     assert (train["samples"], train["columns"], test["samples"]) == (89, 14, 89)
@@ -220,6 +222,8 @@ def test_an_error_of_the_api_tells_its_codes(deepdetect: Command, ground: Ground
     ("words", "said"),
     [
         (("train",), "Missing argument 'NAME'"),
+        (("train", "yolo", "--iterations", "1"), "there is no template yolo"),
+        (("infer", "vitpose", "a.png"), "vitpose is not available on Torch"),
         (("train", "mlp", "--iterations", "many"), "Invalid value for '--iterations'"),
         (("train", "mlp", "--resume", "first"), "Invalid value for '--resume'"),
         (("train", "mlp", "--colour", "red"), "No such option"),

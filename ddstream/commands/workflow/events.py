@@ -13,6 +13,8 @@ Event: TypeAlias = Mapping[str, Any]
 """`event`, `timestamp` (ISO, UTC), then what it tells (contract 8.1)."""
 Format = Literal["json", "jsonl", "text"]
 
+ALWAYS = frozenset({"resume"})
+"""Members that an event has even if there is nothing to say of them: null."""
 _KNOWN = ("event", "timestamp", "run_id")
 """What a line for people does not repeat."""
 _LISTED = 5
@@ -32,8 +34,8 @@ class Events:
         self._listeners = list(listeners)
 
     def __call__(self, name: str, /, **payload: Any) -> None:
-        """Tell of an event; members that are None are left out."""
-        told = {key: value for key, value in payload.items() if value is not None}
+        """Tell of an event; members that are None are left out, but for those of `ALWAYS`."""
+        told = {k: v for k, v in payload.items() if v is not None or k in ALWAYS}
         event = {"event": name, "timestamp": now(), **told}
         for listener in self._listeners:
             listener(event)
@@ -67,7 +69,7 @@ def now() -> str:
 
 def as_text(event: Event) -> str:
     """An event as a line for people."""
-    rest = {k: v for k, v in event.items() if k not in _KNOWN}
+    rest = {k: v for k, v in event.items() if k not in _KNOWN and v is not None}
     if event["event"] == "prediction":
         rest["prediction"] = {k: v for k, v in rest["prediction"].items() if k != "uri"}
     told = " ".join(f"{name}={_short(value)}" for name, value in rest.items())

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 def models(name: str | None, form: Format) -> int:
-    """Tell of one template, or of all. Raises ValueError for one that there is not."""
+    """Tell of one template, or of all. Raises Unavailable for one that there is not."""
     names = [profile(name, TEMPLATES).name] if name else sorted(TEMPLATES)
     if form == "text":
         _print([described(each) for each in names], detailed=name is not None)

@@ -32,7 +32,7 @@ ERRORS = {"greater_than": "must be positive", "extra_forbidden": "is no option"}
 
 
 class Unavailable(ValueError):
-    """An option that is documented and that this version cannot do."""
+    """A name that there is not, or an option that is documented and cannot be done here."""
 
 
 class Options(BaseModel):

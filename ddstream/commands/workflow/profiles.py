@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ddstream.api.parameters import merged
+from ddstream.commands.workflow.options import Unavailable
 from ddstream.templates import FAMILIES, Family
 
 _TASKS: Mapping[Family, str] = {
@@ -136,15 +137,15 @@ class Profile:
 
 
 def profile(name: str, templates: Iterable[str], data: Sequence[Path] = ()) -> Profile:
-    """The profile of a template. Raises ValueError for one that there is not, and says which are.
+    """The profile of a template. Raises Unavailable for one that there is not, and says which are.
 
     A table in a file of sparse rows (`.svm`, `.libsvm`) is read as such.
     """
     known = sorted(templates)
     if name in ELSEWHERE:
-        raise ValueError(f"{name} is not available on Torch; there is: {', '.join(known)}")
+        raise Unavailable(f"{name} is not available on Torch; there is: {', '.join(known)}")
     if name not in known:
-        raise ValueError(f"there is no template {name}; there is: {', '.join(known)}")
+        raise Unavailable(f"there is no template {name}; there is: {', '.join(known)}")
     family = FAMILIES.get(name, "images")
     basic = {"mllib": {"solver": {"solver_type": "ADAM"}}, "batch_size": 8, **_DEFAULTS[family]}
     if family == "tables" and any(path.suffix in (".svm", ".libsvm") for path in data):
