@@ -175,13 +175,14 @@ def test_a_traced_detector_learns_and_finds(
     assert scores(loaded(repository)) == [[0.9, 0.3]] * 2
 
 
-def test_parts_of_a_loss_are_told_and_the_total_is_not_one_of_them(repository: Repository) -> None:
+def test_the_losses_that_a_detector_has_are_told_with_their_total(repository: Repository) -> None:
     write(repository, Whole())
     last = trained(repository)[-1]
-    assert set(last.losses) == {"loss_box", "loss_ids"}
+    assert set(last.losses) == {"loss_box", "loss_ids", "total_loss"}
     # Both images of a batch have one object: ids 0 and 1.
     assert last.losses["loss_ids"] == 1
     assert last.points["train_loss"] == pytest.approx(2 * last.losses["loss_box"])
+    assert last.losses["total_loss"] == pytest.approx(last.points["train_loss"])
 
 
 @pytest.mark.parametrize("template", ["", "yolox"])

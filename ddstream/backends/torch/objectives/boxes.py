@@ -70,12 +70,13 @@ class Boxes:
         if not isinstance(found, Mapping):
             raise ParameterError(UNREADABLE)
         parts = {name: each for name, each in found.items() if each.numel() == 1}
+        total = parts.get(TOTAL)
         if all(name in parts for name in YOLOX):
             rest = torch.stack([parts[name] for name in YOLOX if name != OVERLAP]).sum()
-            parts[TOTAL] = self._weight * parts[OVERLAP] + rest
-        if TOTAL not in parts:
+            total = self._weight * parts[OVERLAP] + rest
+        if total is None:
             raise ParameterError(UNREADABLE)
-        return Losses(parts.pop(TOTAL), parts)
+        return Losses(total, parts)
 
     def results(self, model: Model, inputs: Inputs) -> Tensors:
         """Boxes N x K x 4 in pixels of the input, labels and scores N x K, padded with score -1."""
