@@ -13,6 +13,9 @@ from ddstream.errors import BadRequest, NotFound
 
 Clear = Literal["full", "lib", "mem", "dir", "index"]
 
+_HOLDING = frozenset({"running", "cancelling", "terminating"})
+"""What the line of a job says while it holds its service (ruling 11.1)."""
+
 
 class Parameters(ParameterObject):
     """The four parameter objects, raw: each part reads its own, typed, where it is used."""
@@ -68,16 +71,14 @@ def clear_mode(value: Any) -> Clear:
     return mode
 
 
-def described(
-    description: Json, jobs: list[Json] | None, stats: Json, *, labels: bool, trained: bool = True
-) -> Json:
+def described(description: Json, jobs: list[Json] | None, stats: Json, *, labels: bool) -> Json:
     """The service object of `GET /services/x` and `/info` (contract 1.5).
 
     `description` is what the engine that loaded the service tells of it.
     """
     body = {k: v for k, v in description.items() if v is not None and k != "labels"}
-    training = any(job["status"] == "running" for job in jobs or ())
-    body |= {"predict": trained or not training, "training": training}
+    training = any(job["status"] in _HOLDING for job in jobs or ())
+    body |= {"predict": description.get("trained", True) or not training, "training": training}
     if jobs is not None:
         body["jobs"] = jobs
     if labels:

@@ -138,14 +138,20 @@ class Jobs:
     async def delete(
         self, service: str, number: int | None, *, wait: bool = True, force: bool = False
     ) -> JobRecord:
-        """Stop a training and, with `wait` or if it has ended already, erase its job."""
+        """Stop a training and, with `wait` or if it had ended already, erase its job.
+
+        Without `wait` the record says that it is ending, and its end is left to be read.
+        """
         job = self._find(service, number)
+        read = wait or job.record.status.ended
         self._stop(job, force=force)
         if wait:
             await self._ends([job])
-        if job.record.status.ended:
+        if read:
             self._erase(job)
-        return job.record
+            return job.record
+        ending = JobStatus.TERMINATING if force else JobStatus.CANCELLING
+        return job.record.evolve(status=ending)
 
     async def forget(self, service: str) -> None:
         """Stop and erase all jobs of a service; its numbers start from 1 again."""

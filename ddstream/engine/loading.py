@@ -9,7 +9,7 @@ from typing import Any
 from ddstream.api.predict import OutputParameters
 from ddstream.api.service import ModelObject, Parameters, ServiceDefinition
 from ddstream.api.stream import StreamParameters
-from ddstream.backends import BACKENDS, RETIRED, BackendType
+from ddstream.backends import BACKENDS, RETIRED, WORKER, BackendType
 from ddstream.backends.protocol import Setup
 from ddstream.connectors import CONNECTORS, Connector
 from ddstream.connectors.protocol import Limits
@@ -70,10 +70,14 @@ def setup(
 
 
 def library(mllib: str) -> BackendType:
-    """The backend of a library's name. Raises UnknownLibrary, or ParameterError if retired."""
+    """The backend of a library's name. Raises UnknownLibrary, ParameterError if it is gone."""
     if mllib in RETIRED:
         raise ParameterError(
             "the requested backend was removed; migrate the service to Torch or ONNX/TensorRT"
+        )
+    if mllib == WORKER:
+        raise ParameterError(
+            "the managed Python PyTorch worker backend is disabled; the library is torch here"
         )
     if mllib not in BACKENDS:
         raise UnknownLibrary
