@@ -147,6 +147,8 @@ class Trainings:
         """What the training is made of. Raises DDError for what can be refused at once."""
         if not request.data:
             raise NoData
+        if not service.repository.path.is_dir():
+            raise ParameterError(f"model.repository {service.repository.path} is there no more")
         own, call = service.definition.parameters, request.parameters
         parameters = Parameters(
             input=merged(own.input, call.input),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ddstream.api.csv import CsvInput
-from ddstream.deepdetect import DeepDetect
+from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
 from ddstream.measures.classification import MOST_PAIRED, compute
 from tests.backends.tables import MLP, TableService, points
@@ -129,3 +130,25 @@ def test_measures_of_other_tasks_are_told_of_predictions_too(
     )
     assert said["text"] == "parameters.output.measure L1 is no measure of classification;"
     created.delete()
+
+
+def test_before_a_training_nothing_is_known_of_the_columns(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot find id column id .* before the first training"):
+        read(connector(tmp_path, **COLUMNS), "h9,4,flat,60")
+
+
+def test_a_repository_that_is_gone_cannot_be_trained_in(dd: DeepDetect, tmp_path: Path) -> None:
+    service = dd.create_service(
+        "gone",
+        model={"repository": tmp_path / "gone", "create_repository": True},
+        mllib="torch",
+        input_parameters=CSV,
+        mllib_parameters={**MLP, "nclasses": 2},
+    )
+    rmtree(tmp_path / "gone")
+    with pytest.raises(DeepDetectError) as found:
+        service.train([points(tmp_path, 9)], mllib_parameters={"solver": {"iterations": 1}})
+    assert found.value.dd_code == 1006
+    assert "gone is there no more" in found.value.message
+    assert not service.info()["jobs"]
+    service.delete()

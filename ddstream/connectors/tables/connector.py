@@ -25,6 +25,7 @@ from ddstream.errors import InputError
 from ddstream.repository import Repository
 
 _UNLIMITED = Limits()
+UNTRAINED = "nothing is known of the columns before the first training"
 _CHUNK = 64
 """Rows that are read of a file before the first of them is predicted."""
 
@@ -74,8 +75,13 @@ class CsvConnector:
         keeps the name that it came with.
         """
         reading = _Reading(self._parameters, self._asked, self._kept, mllib)
-        for datum in data:
-            yield from self._samples(datum, reading)
+        try:
+            for datum in data:
+                yield from self._samples(datum, reading)
+        except InputError as error:
+            if self._kept.schema is not None:
+                raise
+            raise InputError(f"{error.detail} ({UNTRAINED})") from error
 
     def datasets(self, data: Sequence[Path], augment: Mapping[str, Any]) -> Datasets:
         """Training and test sets, as `ddstream.connectors.tables.sets` says."""
