@@ -20,7 +20,7 @@ from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
 from ddstream.templates import TEMPLATES
 from tests.connectors.images.pictures import connector, encoded, photo
-from tests.connectors.images.sets import listed
+from tests.connectors.images.sets import kept, listed
 
 IMAGE: Mapping[str, Any] = {"connector": "image", "width": 32, "height": 32}
 PICTURE = np.zeros((32, 32, 3), np.uint8)
@@ -68,6 +68,37 @@ def test_a_call_is_told_that_its_service_has_no_such_labels(dd: DeepDetect, name
     told = f"parameters.input.{name} was ignored: the service does classification"
     assert answered(dd, input={name: True}).head["warnings"] == [told]
     assert "warnings" not in answered(dd, input={name: False, "multi_label": True}).head
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pretrained", "a.pt"), ("from_repository", "a"), ("freeze_traced", True)]
+)
+def test_a_call_cannot_change_what_the_model_was_made_of(
+    dd: DeepDetect, name: str, value: Any
+) -> None:
+    with pytest.raises(DeepDetectError) as found:
+        dd.service("pictures").predict([PICTURE], mllib_parameters={name: value})
+    assert found.value.dd_code == 1006
+    assert f"parameters.mllib.{name} cannot be changed after creation" in found.value.message
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_text_is_no_image(dd: DeepDetect, text: str) -> None:
+    with pytest.raises(DeepDetectError) as found:
+        dd.service("pictures").predict([PICTURE, text])
+    assert found.value.dd_code == 1005
+    assert found.value.message.endswith("does not exist: an empty text")
+
+
+def test_samples_that_a_store_lacks_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(40, 50)))
+    (tmp_path / "b.png").write_text("no image")
+    listing = listed(tmp_path / "list.txt", "a.png 0", "b.png 1")
+    whole = listed(tmp_path / "whole.txt", "a.png 0")
+    made = kept(tmp_path / "kept", listing, whole, mllib={"nclasses": 2}, db=True)
+    (told,) = made.warnings
+    assert told.startswith("list.txt: 1 samples were left out, the first: Could not read image")
+    assert "b.png" in told
 
 
 def test_boxes_in_shares_of_their_image_are_told(tmp_path: Path) -> None:

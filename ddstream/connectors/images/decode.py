@@ -38,7 +38,8 @@ class Decoding:
 def unreadable(uri: str, reason: str = "") -> InputError:
     """The refusal of a datum that gives no image."""
     text = "Could not read image(s): image could not be read or does not exist: "
-    return InputError(text + uri[:200] + (f" ({reason})" if reason else ""))
+    named = uri[:200] if uri.strip() else "an empty text"
+    return InputError(text + named + (f" ({reason})" if reason else ""))
 
 
 def unbase64(text: str, uri: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,11 +63,12 @@ class ImageSet:
         plain = labelled(self.entries[index // self.crops], self.layout, self.source)
         return self.variation.varied(plain, index, rng)
 
-    def stream(self) -> Stream:
-        """The images as they are before any variation, with their targets."""
+    def stream(self, told: MutableSequence[str]) -> Stream:
+        """The images as they are before any variation, with their targets; `told` gets words about
+        those that cannot be read."""
         once = replace(self.source, remembers=False)
         read = partial(labelled, layout=self.layout, source=once)
-        return Stream(self.name, read_each(self.name, read, self.entries))
+        return Stream(self.name, read_each(self.name, read, self.entries, told))
 
 
 def labelled(entry: Entry, layout: Layout, source: Source) -> Sample:
@@ -167,8 +168,9 @@ def _made_by(images: ImageInput, labels: Layout) -> dict[str, Any]:
 
 def _streams(found: Datasets) -> Streams:
     sets = [each for each in (found.train, *found.tests) if isinstance(each, ImageSet)]
-    train, *tests = (each.stream() for each in sets)
-    return replace(Streams.of(found), train=train, tests=tests)
+    told = list(found.warnings)
+    train, *tests = (each.stream(told) for each in sets)
+    return replace(Streams.of(found), train=train, tests=tests, warnings=told)
 
 
 def _varied(kept: Datasets, images: ImageInput, variation: Variation) -> Datasets:

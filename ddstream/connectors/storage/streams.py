@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -113,13 +113,25 @@ def in_order(data: Dataset) -> Iterator[Sample]:
     return read_each(data.name, lambda index: data.read(index, None), range(len(data)))
 
 
-def read_each(name: str, read: Callable[[T], Sample], entries: Iterable[T]) -> Iterator[Sample]:
-    """What is read of each entry; one that cannot be read is left out and logged."""
+def read_each(
+    name: str,
+    read: Callable[[T], Sample],
+    entries: Iterable[T],
+    told: MutableSequence[str] | None = None,
+) -> Iterator[Sample]:
+    """What is read of each entry; one that cannot be read is left out and logged.
+
+    At the end `told` gets how many, and why the first one.
+    """
+    missed, reason = 0, ""
     for entry in entries:
         try:
             yield read(entry)
         except InputError as error:
+            missed, reason = missed + 1, reason or str(error)
             log.warning("%s: a sample was left out: %s", name, error)
+    if missed and told is not None:
+        told.append(f"{name}: {missed} samples were left out, the first: {reason}")
 
 
 def varied(data: Datasets, vary: Vary) -> Datasets:
