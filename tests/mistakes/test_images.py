@@ -15,7 +15,7 @@ from ddstream.api.parameters import envelope
 from ddstream.api.predict import PredictRequest
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.purpose import idle, purpose
-from ddstream.data import Dimensions
+from ddstream.data import Datum, Dimensions
 from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
 from ddstream.templates import TEMPLATES
@@ -199,3 +199,14 @@ def test_classes_that_the_template_counts_bound_those_of_boxes(tmp_path: Path) -
     mllib = {"template": "yolox", "template_params": {"nclasses": 2}}
     with pytest.raises(InputError, match=r"invalid class: 3 in file a.txt \(nclasses=2\)"):
         connector(bbox=True).datasets([listing, listing], mllib)
+
+
+def test_a_root_folder_that_is_none_is_refused_where_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photo(40, 50)))
+    listing = listed(tmp_path / "list.txt", "a.png 0")
+    for root in (tmp_path / "nowhere", listing):
+        rooted = connector(root_folder=str(root))
+        with pytest.raises(InputError, match=r"parameters\.input\.root_folder .* is no folder"):
+            rooted.datasets([listing, listing], {"nclasses": 1})
+        with pytest.raises(InputError, match=r"parameters\.input\.root_folder .* is no folder"):
+            list(rooted.labelled(Datum("0", listing), {"nclasses": 1}))

@@ -85,6 +85,7 @@ def image_datasets(source: Source, data: Sequence[Path], mllib: Mapping[str, Any
     training or test image.
     """
     images = source.parameters
+    source.check_root()
     variation, warnings = Variation.of(Augmentation.of(mllib), images)
     if not data:
         raise InputError("missing data")
@@ -116,6 +117,7 @@ def labelled_images(source: Source, path: Path, mllib: Mapping[str, Any]) -> Ite
     Raises InputError for what cannot be read.
     """
     once = replace(source, remembers=False)
+    once.check_root()
     layout = chosen(once, mllib).known(source.repository.classes())
     for entry in layout.found(path, once).entries:
         yield labelled(entry, layout, once)

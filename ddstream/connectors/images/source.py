@@ -40,6 +40,13 @@ class Source:
         root = self.parameters.root_folder
         return locate(path, [*filter(None, [root]), ".", *beside], self.limits.roots)
 
+    def check_root(self) -> None:
+        """Raises InputError if `root_folder` is given and no folder below the roots."""
+        root = self.parameters.root_folder
+        found = locate(root, ["."], self.limits.roots) if root else None
+        if root and (found is None or not found.is_dir()):
+            raise InputError(f"parameters.input.root_folder {root[:200]} is no folder")
+
     def image(self, entry: Entry) -> Sample:
         """The sample of an entry's image. Raises InputError with its path."""
         path = self._found(entry.path, entry.beside)
