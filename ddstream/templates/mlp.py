@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from ddstream.data import Dimensions
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.templates.protocol import ClassifierParameters, Unbuilt
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -85,6 +85,9 @@ class Perceptron(nn.Module):
     def __init__(self, first: nn.Module, inputs: int, outputs: int, wanted: MlpParameters) -> None:
         super().__init__()
         self.first = first
+        self.ids = not isinstance(first, nn.Flatten)
+        """A sample is ids of an embedding, not numbers."""
+        self.inputs = inputs
         hidden: list[nn.Module] = []
         for units in wanted.layers:
             hidden.append(nn.Linear(inputs, units))
@@ -98,6 +101,12 @@ class Perceptron(nn.Module):
         self.head = nn.Linear(inputs, outputs)
 
     def forward(self, sample: torch.Tensor) -> torch.Tensor:
-        """N x ... numbers or ids to N x outputs."""
-        scores: torch.Tensor = self.head(self.hidden(self.first(sample)))
+        """N x ... numbers or ids to N x outputs. Raises InputError for samples of another kind."""
+        if self.ids is sample.is_floating_point():
+            wanted, given = ("ids", "numbers") if self.ids else ("numbers", "ids")
+            raise InputError(f"the model was trained with {wanted}, the samples are {given}")
+        row = self.first(sample)
+        if row.shape[1] != self.inputs:
+            raise InputError(f"samples of {row.shape[1]} numbers: the model takes {self.inputs}")
+        scores: torch.Tensor = self.head(self.hidden(row))
         return scores

@@ -129,3 +129,22 @@ def test_a_minimum_is_not_above_its_maximum(dd: DeepDetect, tmp_path: Path) -> N
     error = refused(dd, tmp_path, connector, {**MLP, "nclasses": 2})
     assert error.dd_code == 1005
     assert "min_vals is above" in error.message
+
+
+@pytest.mark.parametrize(
+    ("mllib", "connector", "told"),
+    [
+        ({"nclasses": 2, "ntargets": 1}, CSV, "parameters.mllib.ntargets has no effect"),
+        ({"nclasses": 2, "dropout": 0.5}, CSV, "parameters.mllib.dropout was ignored"),
+        ({"nclasses": 2, "layers": ["9"]}, CSV, "parameters.mllib.layers was ignored"),
+        ({"nclasses": 2, "timesteps": 9}, CSV, "parameters.mllib.timesteps was ignored"),
+        ({"ntargets": 1, "multi_label": True}, CSV, "parameters.mllib.multi_label was ignored"),
+        ({"nclasses": 2}, {**CSV, "autoencoder": True}, "nclasses and ntargets have no effect"),
+    ],
+)
+def test_options_of_other_models_are_told(
+    tmp_path: Path, mllib: Mapping[str, Any], connector: Mapping[str, Any], told: str
+) -> None:
+    service = TableService(tmp_path, {**MLP, **mllib}, connector)
+    (warning,) = service.backend().warnings
+    assert warning.startswith(told)

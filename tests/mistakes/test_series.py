@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ddstream.api.csvts import SeriesInput
@@ -50,3 +51,19 @@ def test_timesteps_beside_a_forecast_are_told() -> None:
 def test_what_is_wrong_is_told_in_the_letters_of_the_request() -> None:
     with pytest.raises(ParameterError, match=r"stackdef: 'T2' is none of tK \(trend, K terms\)"):
         TEMPLATES.load("nbeats")(WINDOWS, {"stackdef": ["T2"]})
+
+
+def test_a_training_goes_on_with_its_label(tmp_path: Path) -> None:
+    folder = written(tmp_path / "train", {"a.csv": table(20)})
+    made(tmp_path, folder, folder, **LABELS)
+    again = connector(tmp_path, **{**LABELS, "label": "x"})
+    with pytest.raises(InputError, match=r"parameters\.input\.label: .* goes on has y"):
+        again.datasets([folder, folder], {"resume": True})
+
+
+def test_a_prediction_reads_the_columns_of_the_training(tmp_path: Path) -> None:
+    folder = written(tmp_path / "train", {"a.csv": table(20)})
+    made(tmp_path, folder, folder, **LABELS)
+    other = connector(tmp_path, **{**LABELS, "label": "x"})
+    (own,), (same,) = (read(each, table(5)) for each in (connector(tmp_path, **LABELS), other))
+    assert np.array_equal(own.inputs["series"], same.inputs["series"])

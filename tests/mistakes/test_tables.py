@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ddstream.api.csv import CsvInput
+from ddstream.data import Dimensions
 from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
 from ddstream.measures.classification import MOST_PAIRED, compute
+from ddstream.templates import TEMPLATES
 from tests.backends.tables import MLP, TableService, points
 from tests.connectors.tables.sets import COLUMNS, HOUSES, connector, made, read, written
 
@@ -152,3 +155,19 @@ def test_a_repository_that_is_gone_cannot_be_trained_in(dd: DeepDetect, tmp_path
     assert "gone is there no more" in found.value.message
     assert not service.info()["jobs"]
     service.delete()
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "sample", "told"),
+    [
+        (Dimensions(columns=9), torch.zeros(1, 4), "samples of 4 numbers: the model takes 9"),
+        (Dimensions(columns=9), torch.zeros(1, 9, dtype=torch.int64), "the samples are ids"),
+        (Dimensions(steps=3, vocabulary=5), torch.zeros(1, 3), "the samples are numbers"),
+    ],
+)
+def test_a_perceptron_refuses_samples_of_another_connector(
+    dimensions: Dimensions, sample: torch.Tensor, told: str
+) -> None:
+    model = TEMPLATES.load("mlp")(dimensions, {"nclasses": 2, "layers": [4]})
+    with pytest.raises(InputError, match=told):
+        model(sample)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from ddstream.api.txt import TextInput
+from ddstream.connectors.texts.connector import TextConnector
+from ddstream.data import Datum
 from ddstream.errors import InputError, ParameterError
 from tests.backends.texts import TINY, TOKENS, Texts
 
@@ -60,3 +62,25 @@ def _texts(folder: Path, text: str) -> Path:
         for number in range(4):
             (folder / name / f"{number}.txt").write_text(text)
     return folder
+
+
+@pytest.mark.parametrize("over", [{"ordered_words": False}, {"characters": True}])
+def test_a_model_reads_the_samples_it_was_trained_with(
+    tmp_path: Path, over: Mapping[str, Any]
+) -> None:
+    service = Texts(tmp_path / "model", BERT, TOKENS)
+    service.train(_texts(tmp_path / "texts", "some words"))
+    other = TextConnector({**TOKENS, "ordered_words": False, **over}, service.repository)
+    with pytest.raises(InputError, match="trained with samples of tokens, not"):
+        list(other.read(Datum("0", "some words")))
+    with pytest.raises(InputError, match="trained with samples of tokens, not"):
+        list(other.labelled(Datum("0", tmp_path / "texts"), BERT))
+
+
+def test_a_training_goes_on_with_its_vocabulary(tmp_path: Path) -> None:
+    service = Texts(tmp_path / "model", BERT, TOKENS)
+    texts = _texts(tmp_path / "texts", "some words")
+    service.train(texts)
+    (tmp_path / "model" / "vocab.dat").unlink()
+    with pytest.raises(InputError, match=r"no vocab\.dat: the training that goes on needs it"):
+        service.train(texts, resume=True, solver={"iterations": 9})

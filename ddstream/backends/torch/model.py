@@ -13,7 +13,7 @@ from torch import nn
 
 from ddstream.api.torch import TorchParameters
 from ddstream.backends.torch.head import Headed, beside, taking
-from ddstream.backends.torch.purpose import DETECTORS, TEXTS, TRACEABLE
+from ddstream.backends.torch.purpose import BESIDE, DETECTORS, TEXTS, TRACEABLE
 from ddstream.backends.torch.weights import (
     State,
     choose,
@@ -28,14 +28,6 @@ from ddstream.templates import TEMPLATES
 
 MOST = 5
 """Most names that an error lists."""
-
-BESIDE: Mapping[str, Sequence[str]] = {
-    "recurrent": ("layers", "dropout", "residual"),
-    "crnn": ("timesteps",),
-    "bert": ("self_supervised", "embedding_size"),
-    "gpt2": ("embedding_size",),
-}
-"""Options of templates that stand in `mllib` itself."""
 
 GOALS = ("self_supervised",)
 """Those of them that say what a model is for; weights are good for more than one goal."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ddstream.api.parameters import ParameterObject
 from ddstream.api.torch import TorchParameters, TorchTraining
@@ -20,6 +20,13 @@ TRACEABLE = DETECTORS | SEGMENTERS | TEXTS
 """Templates whose model may also be a traced one in the repository (contract 5.9)."""
 _READ: Mapping[Family, str] = {"tokens": "txt", "series": "csvts"}
 """Connectors of the families that read no images."""
+BESIDE: Mapping[str, Sequence[str]] = {
+    "recurrent": ("layers", "dropout", "residual"),
+    "crnn": ("timesteps",),
+    "bert": ("self_supervised", "embedding_size"),
+    "gpt2": ("embedding_size",),
+}
+"""Options of templates that stand in `mllib` itself."""
 UNKNOWN_SUPERVISION = "self_supervised must be one of: mask"
 
 
@@ -55,9 +62,17 @@ def idle(parameters: TorchParameters, purpose: str) -> list[str]:
         warnings.append("nclasses and ntargets have no effect: words of the vocabulary are told")
     if purpose in ("detection", "ctc") and weighed:
         warnings.append(f"parameters.mllib.class_weights was ignored: {purpose} has none")
-    if purpose in ("detection", "ctc", "segmentation") and parameters.multi_label:
+    if purpose == "classification" and parameters.ntargets:
+        warnings.append("parameters.mllib.ntargets has no effect beside nclasses")
+    if purpose == "autoencoder" and (parameters.nclasses or parameters.ntargets):
+        warnings.append("nclasses and ntargets have no effect: an autoencoder tells its input")
+    if purpose != "classification" and parameters.multi_label:
         warnings.append(f"parameters.mllib.multi_label was ignored: {purpose} has none")
     weighs = purpose == "detection" and parameters.template in ("", "yolox")
+    for template in ("recurrent", "crnn"):
+        for name in BESIDE[template]:
+            if name in parameters.model_fields_set and parameters.template != template:
+                warnings.append(f"parameters.mllib.{name} was ignored: it is of {template}")
     if "reg_weight" in parameters.net.model_fields_set and not weighs:
         warnings.append("parameters.mllib.net.reg_weight was ignored: it is of yolox")
     return warnings

@@ -115,7 +115,9 @@ class SeriesConnector:
     def _known(self) -> Columns | None:
         """The columns of the training; None before there was one."""
         header = self._kept.header
-        return Columns.of(header, self._parameters, "the repository") if header else None
+        if not header:
+            return None
+        return Columns.of(header, self._kept.columns(self._parameters), "the repository")
 
     @cached_property
     def _units(self) -> Units | None:

@@ -72,7 +72,23 @@ class Kept:
             given = {name: each for name, each in given.items() if name not in _SCALING}
         return SeriesInput.parse({**made, **given}, "parameters.input", InputError)
 
+    def columns(self, wanted: SeriesInput) -> SeriesInput:
+        """The parameters with the training's columns: a model reads and tells no others."""
+        made = self.parameters or {}
+        if wanted.forecast != (made.get("forecast_timesteps", -1) > 0):
+            return wanted
+        own = {name: value for name, value in made.items() if name in _COLUMNS}
+        return SeriesInput.parse({**wanted.model_dump(exclude_unset=True), **own}, KEPT, InputError)
 
+    def check_label(self, wanted: SeriesInput) -> None:
+        """Raises InputError where a training that goes on is asked to tell other columns."""
+        had = tuple((self.parameters or {}).get("label", wanted.label))
+        if not wanted.forecast and had and wanted.label != had:
+            said = ", ".join(had)[:80]
+            raise InputError(f"parameters.input.label: the training that goes on has {said}")
+
+
+_COLUMNS: Final = ("label", "label_offset", "ignore", "id")
 _SCALING: Final = ("scale", "scale_type")
 
 

@@ -122,6 +122,7 @@ class _Gathering:
         self._held: dict[Path, Array] = {}
         folders = [self._folder(path) for path in data]
         wanted = order.wanted
+        order.kept.check_label(wanted)
         if wanted.test_split and folders[1:]:
             split = f"{wanted.test_split:g}"
             raise InputError(f"User specified both a test split {split} and a test set")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ddstream.api.parameters import present
-from ddstream.api.txt import TextInput
+from ddstream.api.txt import TextInput, TextMode
 from ddstream.connectors.locate import files_below
 from ddstream.connectors.protocol import Limits
 from ddstream.connectors.texts import corpus
@@ -48,6 +48,7 @@ class TextConnector:
         self._asked = TextInput.parse(raw, "parameters.input", InputError)
         self._repository = repository
         self._limits = limits
+        self._trained: TextMode | None = None
         self._parameters = self._with_kept(present(raw))
 
     @property
@@ -82,7 +83,7 @@ class TextConnector:
 
         Raises InputError for texts without labels.
         """
-        made = self._encoder
+        made = self._reader
         goal = goal_of(mllib, made if isinstance(made, Tokens) else None)
         if goal != "class" and isinstance(made, Tokens):
             language = Language(made, goal)
@@ -112,6 +113,14 @@ class TextConnector:
         )
         return text_datasets(order, data)
 
+    @property
+    def _reader(self) -> TextEncoder:
+        """The encoder of predictions. Raises InputError where the model reads other samples."""
+        if self._trained not in (None, self._parameters.mode):
+            ways = f"{self._trained}, not {self._parameters.mode}"
+            raise InputError(f"parameters.input: the model was trained with samples of {ways}")
+        return self._encoder
+
     @cached_property
     def _encoder(self) -> TextEncoder:
         # When it is first needed: there are connectors that never read.
@@ -122,6 +131,7 @@ class TextConnector:
         if not kept:
             return self._asked
         made = TextInput.parse(kept, f"{TEXT} of the repository", InputError)
+        self._trained = made.mode
         says = {"characters", "ordered_words"} & self._asked.model_fields_set
         if says and made.mode != self._asked.mode:
             # Another way than the last training's: its parameters mean nothing here.
@@ -165,7 +175,7 @@ class TextConnector:
         return iter((Text(uri, content),))
 
     def _sample(self, text: Text) -> Sample:
-        made = self._encoder
+        made = self._reader
         kept = made.keep(text.content)
         meta = prompt(made, kept[IDS]) if isinstance(made, Tokens) else {}
         return Sample(text.uri, made.inputs(kept), meta=meta)

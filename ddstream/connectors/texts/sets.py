@@ -145,6 +145,8 @@ def _learned(order: Order, train: Corpus) -> tuple[dict[str, bytes], list[str]]:
     wanted, found = order.wanted, order.found
     if order.resumed and (VOCABULARY in found or wanted.characters):
         return dict(found), []
+    if order.resumed:
+        raise InputError(f"the repository has no {VOCABULARY}: the training that goes on needs it")
     kind = kind_for(order.mllib.get("template"))
     files = learn(lambda: (each.content for each in train), wanted, kind, found.get(VOCABULARY))
     if wanted.mode != "tokens" or VOCABULARY in found:
