@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,14 @@ class JobRecord:
         return cls(**{**raw, "status": JobStatus(raw["status"])})
 
 
+def hidden_number() -> int:
+    """A number for a training that is waited for: below 0, so that it takes none of the others'.
+
+    Nobody is told of it, and it is no other job's.
+    """
+    return -1 - secrets.randbits(31)
+
+
 class JobChange(NamedTuple):
     """A new record of a job, and the points that joined its history since the last one.
 
@@ -165,9 +174,10 @@ def blocking_answer(record: JobRecord, history: History, most: int | None) -> An
 
 def report_json(record: JobRecord, history: History) -> Json:
     """What `metrics.json` keeps: the report and the whole history, whatever the end was."""
-    head = {"method": "/train", "job": record.number, "status": str(record.status)}
+    job = {"job": record.number} if record.number > 0 else {}
+    head = {"method": "/train", **job, "status": str(record.status), "time": record.seconds()}
     body = _body(_without_predictions(record), history, sys.maxsize)
-    return Answer(200, {**head, "time": record.seconds()}, body).json()
+    return Answer(200, head, body).json()
 
 
 def _without_predictions(record: JobRecord) -> JobRecord:

@@ -80,7 +80,8 @@ def described(description: Json, jobs: list[Json] | None, stats: Json, *, labels
     training = any(job["status"] in _HOLDING for job in jobs or ())
     body |= {"predict": description.get("trained", True) or not training, "training": training}
     if jobs is not None:
-        body["jobs"] = jobs
+        # Who waits for a training has no number to ask for it by.
+        body["jobs"] = [job for job in jobs if job["job"] > 0]
     if labels:
         body["labels"] = description.get("labels") or []
     body["service_stats"] = stats

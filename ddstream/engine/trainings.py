@@ -15,6 +15,7 @@ from ddstream.api.job import (
     JobRecord,
     JobStatus,
     blocking_answer,
+    hidden_number,
     job_answer,
     job_line,
     started_answer,
@@ -195,4 +196,5 @@ class Trainings:
 
 
 def _asked(request: TrainRequest) -> JobRecord:
-    return JobRecord(request.service, 0, request=request.model_dump(by_alias=True))
+    number = 0 if request.asynchronous else hidden_number()
+    return JobRecord(request.service, number, request=request.model_dump(by_alias=True))

@@ -29,6 +29,9 @@ async def test_a_blocking_training_answers_with_its_report(desk: Desk) -> None:
     assert service["labels"] == [str(digit) for digit in range(10)]
     with pytest.raises(JobNotFound):
         await desk.job(1)
+    # Nobody was told of a number, so the first job that is told of has the first one.
+    assert (await desk.train(iterations=ENDLESS, resume=True)).head["job"] == 1
+    assert (await desk.stop()).head["job"] == 1
 
 
 @pytest.mark.promise(

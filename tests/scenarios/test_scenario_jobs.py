@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_a_job_is_followed_by_the_words_of_the_reference(
         client.dd.get_train("followed", job=1)
     assert refused(read) == (404, 1003, "Job Not Found")
     assert status_of(client, "followed") == {"predict": True, "training": False}
+
+
+@pytest.mark.promise("train.blocking", "python.client")
+def test_a_training_that_is_waited_for_takes_no_number(
+    client: Client, pets: dict[str, Path]
+) -> None:
+    client.create("waited", IMAGES, RESNET)
+    data = [pets["train"], pets["test"]]
+    answer = client.dd.post_train(
+        "waited", [str(each) for each in data], {}, solving(1), {"measure": ["acc"]}, jasync=False
+    )
+    assert set(answer["head"]) == {"method", "time"}
+    assert isinstance(answer["head"]["time"], float)
+    kept = json.loads((client.repository("waited") / "metrics.json").read_text())
+    assert set(kept["head"]) == {"method", "status", "time"}
+    assert client.start("waited", data, solving(2) | {"resume": True}) == 1
+    # The number that the client asks for by itself.
+    assert client.dd.get_train("waited", timeout=400)["head"]["status"] == "finished"
 
 
 @pytest.mark.promise("train.delete.job")

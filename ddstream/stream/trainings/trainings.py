@@ -18,7 +18,14 @@ import orjson
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from ddstream.api.envelope import Answer, Json
-from ddstream.api.job import JobChange, JobRecord, JobStatus, started_answer, stopped_answer
+from ddstream.api.job import (
+    JobChange,
+    JobRecord,
+    JobStatus,
+    hidden_number,
+    started_answer,
+    stopped_answer,
+)
 from ddstream.api.stream import JobRow, TrainCommand
 from ddstream.api.train import TrainRequest
 from ddstream.background import Background
@@ -128,7 +135,9 @@ class KafkaTrainings(ConsumerRebalanceListener):  # type: ignore[misc]
         if known := self._rows.by_correlation(service, correlation):
             return started_answer(known, [])
         born = self._hosted.record(service).correlation_id
-        number = self._rows.last_number(service, born) + 1
+        number = hidden_number()
+        if request.asynchronous:
+            number = self._rows.last_number(service, born) + 1
         raw = request.model_dump(by_alias=True)
         record = JobRecord(service, number, request=raw, correlation_id=correlation)
         held = self._hold(
@@ -142,7 +151,8 @@ class KafkaTrainings(ConsumerRebalanceListener):  # type: ignore[misc]
             ),
         )
         held.claimed.set()
-        await self._rows.keep_number(service, held.row)
+        if request.asynchronous:
+            await self._rows.keep_number(service, held.row)
         # Before it starts: whoever owns the partition by then knows of it, and goes on with it.
         await self._rows.keep(service, held.row)
         try:
