@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -13,6 +14,9 @@ from ddstream.errors import BadRequest, DDError
 log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound="ParameterObject")
+
+_CLASS = re.compile(r"a valid dictionary or instance of \w+")
+"""What pydantic calls an object; nobody outside knows our classes."""
 
 
 def present(raw: Any) -> Any:
@@ -97,7 +101,7 @@ def explain(invalid: ValidationError, where: str) -> str:
     parts = []
     for error in invalid.errors(include_url=False, include_context=False)[:3]:
         path = ".".join(str(step) for step in (where, *error["loc"]) if step != "")
-        said = error["msg"].removeprefix("Value error, ")
+        said = _CLASS.sub("an object", error["msg"].removeprefix("Value error, "))
         parts.append(f"{path}: {said[:1].lower()}{said[1:]}")
     return "; ".join(parts)
 

@@ -101,6 +101,15 @@ def test_a_sample_that_was_left_out_is_told_once_and_counted_once(
     ]
 
 
+def test_what_is_left_of_a_training_batch_is_never_alone() -> None:
+    data = replace(digit_set("train", 0, 6), broken=frozenset({1, 4, 5}))
+    for training, sizes in ((True, [2, 2]), (False, [1, 2])):
+        loader = Loader(data, Reading(size=2, training=training), SCORES)
+        assert [len(batch) for batch in taken(loader, 0, 3)] == sizes
+    alone = Loader(data, Reading(size=1, training=True), SCORES)
+    assert [len(batch) for batch in taken(alone, 0, 3)] == [1, 1]
+
+
 def test_data_of_which_nothing_can_be_read_are_an_error() -> None:
     data = replace(digit_set("train", 0, 4), broken=frozenset(range(4)))
     with pytest.raises(InputError, match=r"no sample of train can be read: \d: not an"):

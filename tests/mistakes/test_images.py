@@ -163,6 +163,11 @@ def test_options_of_other_trainings_are_told(
     assert idle(parameters, purpose(parameters, ImageInput())) == expected
 
 
+def test_objects_are_called_so() -> None:
+    with pytest.raises(ParameterError, match=r"mllib\.geometry: input should be an object$"):
+        training(geometry=True)
+
+
 @pytest.mark.parametrize(
     "over",
     [

@@ -182,8 +182,14 @@ class Loader:
         # A generator a batch, read by one thread: nothing depends on which thread comes first.
         seed = (self._reading.seed, job.number)
         generator = np.random.default_rng(seed) if self._reading.training else None
-        read = (self._sample(index, generator) for index in job.indices.tolist())
-        return [sample for sample in read if sample is not None]
+        indices = job.indices.tolist()
+        read = [(index, self._sample(index, generator)) for index in indices]
+        found = [(index, sample) for index, sample in read if sample is not None]
+        if self._reading.training and len(found) == 1 < len(indices):
+            # Batch norm cannot be trained on the one that is left: it comes twice.
+            again = self._sample(found[0][0], generator)
+            found += [(found[0][0], again)] if again is not None else []
+        return [sample for _, sample in found]
 
     def _sample(self, index: int, generator: np.random.Generator | None) -> Sample | None:
         try:
