@@ -20,10 +20,12 @@ from ddstream.engine.lane import Finished, Lane
 from ddstream.engine.meters import Meters
 from ddstream.engine.pipeline import Errand
 from ddstream.engine.work import Plan, Work
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks.options import idle, misplaced, unmeasured
 
+_ALIASES = {"csv_ts": "csvts"}
+"""Names of connectors that have another one too."""
 PLANS = 64
 """Plans that a service keeps; callers use few sets of parameters, an attacker many."""
 
@@ -146,6 +148,9 @@ class Service:
         """The connector for these parameters over the service's own. Raises InputError."""
         own = self.definition.parameters.input
         name = str(own.get("connector", ""))
+        asked = raw.get("connector") or name
+        if isinstance(asked, str) and _ALIASES.get(asked, asked) != _ALIASES.get(name, name):
+            raise InputError(f"parameters.input.connector: input should be {name!r}")
         return CONNECTORS.load(name)(merged(own, raw), self.repository, self.limits)
 
     def describe(self) -> Json:

@@ -17,7 +17,7 @@ from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
 from ddstream.measures.classification import MOST_PAIRED, compute
 from ddstream.templates import TEMPLATES
-from tests.backends.tables import MLP, TableService, points
+from tests.backends.tables import MLP, SOLVER, TableService, points
 from tests.connectors.tables.sets import COLUMNS, HOUSES, connector, made, read, written
 
 CSV: Mapping[str, Any] = {"connector": "csv", "label": "side", "ignore": ["name"]}
@@ -114,7 +114,7 @@ def test_only_the_whole_matrix_of_many_classes_is_refused() -> None:
         compute(["cmfull"], scores, targets)
 
 
-def test_measures_of_other_tasks_are_told_of_predictions_too(
+def test_calls_are_told_of_measures_and_connectors_of_other_services(
     dd: DeepDetect, tmp_path: Path
 ) -> None:
     service = TableService(tmp_path, {**MLP, "nclasses": 2}, CSV)
@@ -132,6 +132,9 @@ def test_measures_of_other_tasks_are_told_of_predictions_too(
         [path], output_parameters={"measure": ["acc", "L1"], "template": template}
     )
     assert said["text"] == "parameters.output.measure L1 is no measure of classification;"
+    for call in (created.predict, created.train):
+        with pytest.raises(DeepDetectError, match=r"input\.connector: .* 'csv'"):
+            call([path], input_parameters={"connector": "txt"}, mllib_parameters=SOLVER)
     created.delete()
 
 
