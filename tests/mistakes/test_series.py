@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ddstream.api.csvts import SeriesInput
-from ddstream.data import Dimensions
+from ddstream.data import Datum, Dimensions
 from ddstream.errors import InputError, ParameterError
 from ddstream.templates import TEMPLATES
 from tests.connectors.series.sets import FORECAST, LABELS, connector, made, read, table, written
@@ -67,3 +67,10 @@ def test_a_prediction_reads_the_columns_of_the_training(tmp_path: Path) -> None:
     other = connector(tmp_path, **{**LABELS, "label": "x"})
     (own,), (same,) = (read(each, table(5)) for each in (connector(tmp_path, **LABELS), other))
     assert np.array_equal(own.inputs["series"], same.inputs["series"])
+
+
+def test_series_too_short_to_be_measured_are_told_by_their_steps(tmp_path: Path) -> None:
+    folder = written(tmp_path / "train", {"a.csv": table(20)})
+    made(tmp_path, folder, folder, **FORECAST)
+    with pytest.raises(InputError, match=r"no series is long enough .*: 0 has 5 steps of 6"):
+        list(connector(tmp_path, **FORECAST).labelled(Datum("0", table(5)), {}))

@@ -134,13 +134,17 @@ class SeriesConnector:
         return bounds.units()
 
     def _samples(self, series: Iterator[Found], *, labelled: bool) -> Iterator[Sample]:
-        numbers = count()
+        numbers, told, short = count(), 0, ""
         for found in series:
             cutting = self._cutting(found)
+            short = short or f"{found.uri[:200]} has {len(found.values)} steps of {cutting.length}"
             scaled = cutting.units.scaled(found.values)
             cut = _windows if labelled else Cutting.told
             for sample in cut(cutting, scaled, found.uri):
+                told += 1
                 yield self._marked(sample, str(next(numbers)) if found.numbered else sample.uri)
+        if short and not told:
+            raise InputError(f"no series is long enough to be measured: {short}")
 
     def _marked(self, sample: Sample, uri: str) -> Sample:
         if self._parameters.continuation:
