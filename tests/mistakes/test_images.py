@@ -215,3 +215,21 @@ def test_a_root_folder_that_is_none_is_refused_where_data_are_read(tmp_path: Pat
             rooted.datasets([listing, listing], {"nclasses": 1})
         with pytest.raises(InputError, match=r"parameters\.input\.root_folder .* is no folder"):
             list(rooted.labelled(Datum("0", listing), {"nclasses": 1}))
+
+
+def test_folders_without_files_are_told(tmp_path: Path) -> None:
+    for name in ("empty", "full"):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+    full = tmp_path / "classes" / "full"
+    (full / "a.png").write_bytes(encoded(photo(40, 50)))
+    (told,) = connector().datasets([full.parent, full.parent], {}).warnings
+    assert told == f"{full.parent}: class empty has no files"
+    said = f"No data found in training dataset: {full} has none; {full}: 1 files are in no class"
+    with pytest.raises(ParameterError, match=said):
+        connector().datasets([full, full], {})
+
+
+def test_a_split_that_leaves_nothing_is_named(tmp_path: Path) -> None:
+    listing = listed(tmp_path / "list.txt", "a.png 0", "b.png 0")
+    with pytest.raises(ParameterError, match=r"test_split 0\.9 leaves nothing of 2 samples"):
+        connector(test_split=0.9).datasets([listing], {})

@@ -118,7 +118,8 @@ def class_folders(folder: Path, labels: Labels) -> Labelled:
     folders = [entry for entry in inside if entry.is_dir()]
     names = labels.classes or [each.name for each in folders]
     numbers = {name: number for number, name in enumerate(names)}
-    entries = []
+    entries: list[Entry] = []
+    warnings: list[str] = []
     for each in folders:
         number = numbers.get(each.name)
         if number is None:
@@ -128,11 +129,13 @@ def class_folders(folder: Path, labels: Labels) -> Labelled:
                 f"class {each.name} of {folder} is one too many (nclasses={labels.nclasses})"
             )
         # One for all files of a class: there may be millions.
-        label = (number,)
+        label, before = (number,), len(entries)
         entries += [Entry(str(file), folder, label) for file in files_below(each)]
-    loose = len(inside) - len(folders)
-    warning = f"{folder}: {loose} files are in no class folder and were left out"
-    return Labelled(entries, names, [warning] if loose else [])
+        if len(entries) == before:
+            warnings.append(f"{folder}: class {each.name} has no files")
+    if loose := len(inside) - len(folders):
+        warnings.append(f"{folder}: {loose} files are in no class folder and were left out")
+    return Labelled(entries, names, warnings)
 
 
 def list_file(file: Path, labels: Labels) -> Labelled:

@@ -42,6 +42,7 @@ _SHAPING = (
     "align",
 )
 """Parameters that the pixels of a sample depend on."""
+_NOTHING = "No data found in training dataset"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +132,8 @@ def _gathered(
 ) -> Datasets:
     """The images of folders and list files."""
     found = _entries(source, data[0], labels)
+    if not found.entries:
+        raise ParameterError("; ".join([f"{_NOTHING}: {data[0]} has none", *found.warnings]))
     labels = labels.learned(found)
     source = aligned(source, found.entries)
     rest = [_entries(source, path, labels) for path in data[1:]]
@@ -149,7 +152,8 @@ def _gathered(
         classes=labels.classes,
         dimensions=labels.sized(sizes(source.parameters)),
         files=alignment_file(source.parameters, source.repository),
-        warnings=[text for each in (found, *rest) for text in each.warnings],
+        # One and the same path may be both.
+        warnings=list(dict.fromkeys(text for each in (found, *rest) for text in each.warnings)),
     )
 
 
@@ -210,5 +214,6 @@ def _split(
         raise InputError(f"User specified both a test split {images.test_split:g} and a test set")
     kept = math.floor(len(entries) * (1 - images.test_split))
     if not kept:
-        raise ParameterError("No data found in training dataset")
+        split = f"parameters.input.test_split {images.test_split:g}"
+        raise ParameterError(f"{_NOTHING}: {split} leaves nothing of {len(entries)} samples")
     return entries[:kept], entries[kept:]
