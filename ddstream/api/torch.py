@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from ddstream.api.augment import Augmentation
 from ddstream.api.parameters import Integers, Numbers, ParameterObject, Strings
@@ -44,7 +44,9 @@ class TorchParameters(ParameterObject):
     template_params: dict[str, Any] = Field(
         default_factory=dict, description="Options of the template."
     )
-    gpu: bool = Field(default=False, description="Run on a GPU; refused where there is none.")
+    gpu: bool = Field(
+        default=False, description="Run on a GPU; a creation is refused where there is none."
+    )
     gpuid: Integers = Field(default=(0,), description="Number of the GPU; -1: all.")
     datatype: Datatype = Field(default="fp32", description="Arithmetic of predictions.")
     multi_label: bool = Field(default=False, description="An independent score for each class.")
@@ -82,6 +84,7 @@ class TorchParameters(ParameterObject):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the weights of a new model.")
     net: Net = Field(default_factory=Net, description="Sizes of batches.")
+    _lacks_gpu: bool = PrivateAttr(default=False)
 
     @field_validator("resume_from", mode="before")
     @classmethod
@@ -100,7 +103,18 @@ class TorchParameters(ParameterObject):
     def unknown(self, where: str) -> list[str]:
         """See ParameterObject; defaults for trainings may stand here too."""
         trainings = {f"{where}.{name}" for name in TorchTraining.model_fields}
-        return [each for each in super().unknown(where) if each.split(" ")[0] not in trainings]
+        found = [each for each in super().unknown(where) if each.split(" ")[0] not in trainings]
+        if self._lacks_gpu:
+            found.append(f"{where}.gpu was ignored: GPU is not available, the CPU computes")
+        return found
+
+    def on_cpu(self) -> Self:
+        """The same where there is no GPU, which `unknown` tells if one was asked for."""
+        if not self.gpu:
+            return self
+        found = self.model_copy(update={"gpu": False})
+        found._lacks_gpu = True
+        return found
 
 
 class TorchCall(TorchParameters):

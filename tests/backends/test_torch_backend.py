@@ -163,9 +163,21 @@ def test_a_datatype_that_cannot_be_is_refused(make_backend: MakeBackend) -> None
 def test_a_gpu_that_is_missing_is_refused(make_backend: MakeBackend) -> None:
     with pytest.raises(ParameterError, match="GPU is not available, service could not be created"):
         make_backend({**TWO, "gpu": True})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+@pytest.mark.promise("predict.torch.gpu")
+def test_calls_and_trainings_that_ask_for_a_missing_gpu_run_on_the_cpu_and_say_so(
+    make_backend: MakeBackend,
+) -> None:
     backend = make_backend({**TWO, "gpu": False, "gpuid": [0, 1]})
-    with pytest.raises(ParameterError, match="GPU is not available"):
-        outputs(backend, gpu=True)
+    np.testing.assert_array_equal(outputs(backend, gpu=True), outputs(backend))
+    said = ["m.gpu was ignored: GPU is not available, the CPU computes"]
+    asked = {**TWO, "gpu": True, "solver": {"iterations": 1}}
+    assert backend.call_parameters(asked).unknown("m") == said
+    assert TorchBackend.training_parameters(asked).unknown("m") == said
+    with pytest.raises(ParameterError, match="fp16 inference can be done only on GPU"):
+        outputs(backend, gpu=True, datatype="fp16")
 
 
 @pytest.mark.gpu

@@ -13,7 +13,7 @@ from ddstream.api.predict import OutputParameters
 from ddstream.api.torch import TorchCall, TorchParameters, TorchTraining
 from ddstream.backends.protocol import Failure, Setup, Trainable
 from ddstream.backends.torch.architecture import kept
-from ddstream.backends.torch.devices import devices, number_type
+from ddstream.backends.torch.devices import at_hand, devices, number_type
 from ddstream.backends.torch.failures import meaning
 from ddstream.backends.torch.inference import Pass, Prepared, one_by_one, run
 from ddstream.backends.torch.model import MOST, Model, Plan, load_model
@@ -114,7 +114,7 @@ class TorchBackend:
     @staticmethod
     def training_parameters(raw: Mapping[str, Any]) -> ParameterObject:
         """The typed parameters of a training. Raises ParameterError for what cannot be."""
-        parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
+        parameters = at_hand(TorchTraining.parse(raw, MLLIB, ParameterError))
         check_solver(parameters.solver)
         return parameters
 
@@ -138,7 +138,7 @@ class TorchBackend:
     ) -> ParameterObject:
         """The typed parameters of a predict call. Raises ParameterError for what cannot be."""
         output = output or OutputParameters()
-        call = TorchCall.parse(raw, MLLIB, ParameterError).told(output)
+        call = at_hand(TorchCall.parse(raw, MLLIB, ParameterError)).told(output)
         for name in FIXED:
             if getattr(call, name) != getattr(self._parameters, name):
                 raise ParameterError(f"{MLLIB}.{name} cannot be changed after creation")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 
 from ddstream.api.torch import TorchParameters
 from ddstream.errors import ParameterError
+
+P = TypeVar("P", bound=TorchParameters)
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -29,6 +32,12 @@ def devices(parameters: TorchParameters) -> list[torch.device]:
         if not 0 <= number < count:
             raise ParameterError(f"gpuid {number} does not exist: there are {count} GPUs")
     return [torch.device("cuda", number) for number in dict.fromkeys(numbers)]
+
+
+def at_hand(parameters: P) -> P:
+    """The parameters of a call or of a training on this machine, whose service is there already:
+    without a GPU where there is none. The documented examples ask for one everywhere."""
+    return parameters if torch.cuda.is_available() else parameters.on_cpu()
 
 
 def number_type(parameters: TorchParameters) -> torch.dtype:

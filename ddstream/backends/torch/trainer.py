@@ -14,7 +14,7 @@ from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture, sized
 from ddstream.backends.torch.checkpoints import SolverState, going_on, model_config, read_solver
 from ddstream.backends.torch.crew import Duty
-from ddstream.backends.torch.devices import devices
+from ddstream.backends.torch.devices import at_hand, devices
 from ddstream.backends.torch.model import Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.purpose import idle, purpose
@@ -46,7 +46,7 @@ class TorchTrainer:
         self.warnings: list[str] = []
         self.history: Mapping[str, Sequence[float]] = {}
         parameters = TorchParameters.parse(setup.mllib, MLLIB, ParameterError)
-        self._devices = ranks or devices(parameters)
+        self._devices = ranks or devices(at_hand(parameters))
 
     def fit(
         self,
@@ -60,7 +60,7 @@ class TorchTrainer:
         Raises ParameterError for a parameter, a resumption or data that cannot be.
         """
         repository = self._setup.repository
-        parameters = TorchTraining.parse(raw, MLLIB, ParameterError)
+        parameters = at_hand(TorchTraining.parse(raw, MLLIB, ParameterError))
         name = purpose(parameters, self._setup.input)
         _check_data(data, 0 if name == "language" else parameters.nclasses)
         objective = OBJECTIVES.load(name)(parameters)
