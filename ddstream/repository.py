@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,15 +69,16 @@ class Repository:
     def write(self, name: str, content: bytes) -> Path:
         """Write a file atomically and durably."""
         target = self.path / name
-        with tempfile.NamedTemporaryFile(dir=self.path, prefix=f".{name}.", delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        number, path = self._new(name)
         try:
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(number)
             with self._allowed():
-                os.replace(file.name, target)
+                os.replace(path, target)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
         self._settle()
         return target
@@ -85,14 +87,14 @@ class Repository:
     def building(self, name: str) -> Iterator[Path]:
         """Where a large file is to be written and synced; once the block is left without an error
         it takes the place of `name`, and is removed otherwise."""
-        number, path = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        number, path = self._new(name)
         os.close(number)
         try:
-            yield Path(path)
+            yield path
             with self._allowed():
                 os.replace(path, self.path / name)
         except BaseException:
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
         self._settle()
 
@@ -232,6 +234,12 @@ class Repository:
 
     def _allowed(self) -> AbstractContextManager[object]:
         return self._fence.held() if self._fence else nullcontext()
+
+    def _new(self, name: str) -> tuple[int, Path]:
+        """A file, open and empty, that is to become `name`; others may read it as the umask says,
+        which temporary files of the library let nobody."""
+        path = self.path / f".{name}.{secrets.token_hex(4)}"
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), path
 
     def _settle(self) -> None:
         """Make a rename durable: it lives in the folder, not in the file."""
