@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ from ddstream.api.image import ImageInput
 from ddstream.api.parameters import envelope
 from ddstream.api.predict import PredictRequest
 from ddstream.api.torch import TorchTraining
+from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture
 from ddstream.backends.torch.purpose import idle, purpose
+from ddstream.connectors.images.alignment import ALIGNMENT
+from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Datum, Dimensions
 from ddstream.deepdetect import DeepDetect, DeepDetectError
 from ddstream.errors import InputError, ParameterError
+from ddstream.repository import Repository
 from ddstream.templates import TEMPLATES
 from tests.connectors.images.pictures import connector, encoded, photo
 from tests.connectors.images.sets import kept, listed
@@ -233,3 +238,26 @@ def test_a_split_that_leaves_nothing_is_named(tmp_path: Path) -> None:
     listing = listed(tmp_path / "list.txt", "a.png 0", "b.png 0")
     with pytest.raises(ParameterError, match=r"test_split 0\.9 leaves nothing of 2 samples"):
         connector(test_split=0.9).datasets([listing], {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"template_params": 5, "dimensions": {}},
+        {"template_params": {}, "dimensions": {"channels": "x"}},
+        {"template_params": {}, "dimensions": {"height": -1}},
+        {"template_params": {}, "dimensions": 3},
+        {},
+    ],
+)
+def test_a_file_of_an_architecture_that_somebody_broke_is_none(
+    tmp_path: Path, content: Mapping[str, Any]
+) -> None:
+    (tmp_path / ARCHITECTURE).write_text(json.dumps({"template": "crnn", **content}))
+    assert Architecture.read(Repository(tmp_path), "crnn") is None
+
+
+def test_a_file_of_an_alignment_that_somebody_broke_says_no_width(tmp_path: Path) -> None:
+    (tmp_path / ALIGNMENT).write_text('{"align": true, "height": 32}')
+    raw = {"align": True, "width": -1, "height": 32}
+    assert ImageConnector(raw, Repository(tmp_path)).parameters.width == -1

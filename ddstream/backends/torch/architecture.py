@@ -31,9 +31,11 @@ class Architecture:
         if not isinstance(raw, dict) or raw.get("template") != template:
             return None
         try:
-            return cls(template, raw["template_params"], Dimensions(**raw["dimensions"]))
-        except (KeyError, TypeError):
+            found = cls(template, dict(raw["template_params"]), Dimensions(**raw["dimensions"]))
+        except (KeyError, TypeError, ValueError):
             return None
+        sizes = asdict(found.dimensions).values()
+        return found if all(isinstance(each, int) and each >= 0 for each in sizes) else None
 
     @classmethod
     def of(cls, parameters: TorchParameters, dimensions: Dimensions) -> Architecture:

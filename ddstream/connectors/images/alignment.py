@@ -30,7 +30,7 @@ def remembered(raw: Mapping[str, Any], repository: Repository) -> Mapping[str, A
     if raw.get("align") is None:
         return {**kept, **raw}
     follows = raw.get("width") == -1 and raw.get("height") == kept.get("height")
-    return {**raw, "width": kept["width"]} if follows else raw
+    return {**raw, "width": kept.get("width", -1)} if follows else raw
 
 
 def aligned(source: Source, entries: Iterable[Entry]) -> Source:
