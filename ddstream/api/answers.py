@@ -171,7 +171,7 @@ class Prediction(OpenObject):
     rois: list[ClassScore] | None = Field(default=None, description="Objects with features.")
     vector: list[ClassScore] | None = Field(default=None, description="Targets of a regression.")
     series: list[SeriesStep] | None = Field(default=None, description="Steps of a time series.")
-    vals: list[float] | None = Field(
+    vals: list[float] | list[bool] | str | None = Field(
         default=None, description="Values of an extracted layer, or each pixel's class, by rows."
     )
     imgsize: ImageSize | None = Field(default=None, description="Rows and columns of `vals`.")

@@ -99,6 +99,9 @@ class OutputParameters(ParameterObject):
     confidences: Classes = Field(
         default=(), description="Maps of a segmentation's confidence: best, all, class numbers."
     )
+    binarized: bool = Field(default=False, description="Features as 0.0, or 1.0 above zero.")
+    bool_binarized: bool = Field(default=False, description="Features as true above zero.")
+    string_binarized: bool = Field(default=False, description="Features as a text of 0 and 1.")
     logits_blob: str = Field(default="", description="Add a classification's `logits`.")
     logits: bool = Field(default=False, description="Add the `logits` of each detection.")
     template: str = Field(default="", description="Mustache template of the answer.")
@@ -121,6 +124,8 @@ class OutputParameters(ParameterObject):
     def _whole(self) -> OutputParameters:
         if self.multibox_rois and not self.rois:
             raise ValueError("multibox_rois needs rois, the layer of the features")
+        if sum((self.binarized, self.bool_binarized, self.string_binarized)) > 1:
+            raise ValueError("binarized, bool_binarized and string_binarized exclude each other")
         return self
 
     @classmethod

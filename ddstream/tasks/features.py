@@ -29,7 +29,7 @@ class Features:
 
     def decode(self, row: Array, sample: Sample, output: OutputParameters) -> Json:
         """All values of one sample."""
-        return {"uri": sample.uri, "classes": [], "vals": row.astype(np.float64).tolist()}
+        return {"uri": sample.uri, "classes": [], "vals": _values(row, output)}
 
     def tally(self, measures: Sequence[str]) -> Tally:
         """Raises ParameterError: there is nothing to compare features with."""
@@ -38,3 +38,15 @@ class Features:
     def knows(self, measure: str) -> bool:
         """Whether a test of this task has such a measure: never."""
         return False
+
+
+def _values(row: Array, output: OutputParameters) -> list[float] | list[bool] | str:
+    """The values as they are, or whether each is above zero, in the form asked for."""
+    above = row > 0
+    if output.string_binarized:
+        return above.astype(np.uint8).astype("S1").tobytes().decode()
+    if output.bool_binarized:
+        flags: list[bool] = above.tolist()
+        return flags
+    values: list[float] = (above if output.binarized else row).astype(np.float64).tolist()
+    return values

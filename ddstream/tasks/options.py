@@ -10,6 +10,7 @@ from ddstream.tasks.protocol import Task
 
 _DETECTION: Final = frozenset({"detection"})
 _CTC: Final = frozenset({"ctc"})
+_FEATURES: Final = frozenset({"features"})
 HAVING: Mapping[str, frozenset[str]] = {
     "best_bbox": _DETECTION,
     "nms_threshold": _DETECTION,
@@ -19,6 +20,9 @@ HAVING: Mapping[str, frozenset[str]] = {
     "ctc": _CTC,
     "blank_label": _CTC,
     "confidences": frozenset({"segmentation"}),
+    "binarized": _FEATURES,
+    "bool_binarized": _FEATURES,
+    "string_binarized": _FEATURES,
     "logits_blob": frozenset({"classification"}),
     "regression": frozenset({"classification", "regression"}),
 }

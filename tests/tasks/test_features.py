@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ddstream.api.predict import OutputParameters
 from ddstream.data import OUTPUT, Sample
@@ -23,3 +26,19 @@ def test_features_have_no_measures() -> None:
     assert not Features().knows("acc")
     with pytest.raises(ParameterError, match="features have no measures"):
         tallied(Features(), np.zeros((1, 2)), [0], ["acc"])
+
+
+@pytest.mark.parametrize(
+    ("form", "values"),
+    [
+        ("binarized", [0.0, 1.0, 0.0]),
+        ("bool_binarized", [False, True, False]),
+        ("string_binarized", "010"),
+    ],
+)
+def test_features_are_told_by_their_signs(form: str, values: Any) -> None:
+    row = np.array([-0.5, 0.25, 0.0], np.float32)
+    output = OutputParameters.model_validate({form: True})
+    assert Features().decode(row, Sample("a.png", {}), output)["vals"] == values
+    with pytest.raises(ValidationError, match="exclude each other"):
+        OutputParameters(binarized=True, bool_binarized=True, string_binarized=True)
