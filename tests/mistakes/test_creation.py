@@ -76,6 +76,11 @@ def test_a_classifier_learns_no_boxes_masks_or_letters(
     ("mllib", "code", "told"),
     [
         ({"template": "resnet18", "nclasses": 10**12}, 1006, "resnet18 of these sizes cannot be"),
+        (
+            {"template": "mlp", "nclasses": 2, "template_params": {"layers": [10**9]}},
+            1006,
+            "mlp of these sizes cannot be: its weights have",
+        ),
         ({"template": "resnet18", "nclasses": 2**62}, 1006, "resnet18 of these sizes cannot be"),
         ({"template": "resnet18", "nclasses": 10**30}, None, "mllib.nclasses is an integer of"),
         ({"template": "resnet18", "nclasses": 2, "seed": -1}, 1006, "parameters.mllib.seed"),

@@ -144,5 +144,7 @@ def _overruled(given: Path | None, checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return f"weights file {path.name} cannot be read: {reason[:200]}"
+    reason = next(iter(str(error).splitlines()), "")
+    # The keys and numbers that pickles fail with say nothing to anybody.
+    told = reason[:200] if " " in reason else f"it is damaged, or no such file ({reason[:40]})"
+    return f"weights file {path.name} cannot be read: {told}"
