@@ -6,7 +6,7 @@ table 2 of their supplement: they halve the height four times, the width twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, Literal
 
@@ -22,6 +22,8 @@ SMALLEST: Final = (32, 4)
 """Height and width in pixels below which nothing would be left of an image."""
 RESIDUAL: Final = "resnet"
 _TOO_SMALL: Final = f"crnn needs images of {SMALLEST[1]} x {SMALLEST[0]} pixels at least"
+_OF_BACKBONE: Final = ("backbone", "channels")
+"""Those of its parameters that say what its own convolutions are."""
 
 
 class CrnnParameters(TemplateParameters):
@@ -60,10 +62,38 @@ def crnn(dimensions: Dimensions, params: Mapping[str, Any]) -> nn.Module:
     for side, least in zip((dimensions.height, dimensions.width), SMALLEST, strict=True):
         if 0 < side < least:
             raise ParameterError(_TOO_SMALL)
-    alphabet = dimensions.vocabulary or dimensions.outputs
-    if not alphabet:
+    _check_steps(wanted, dimensions)
+    return Crnn(wanted, dimensions.channels or 3, _alphabet(dimensions))
+
+
+def behind(shape: Sequence[int], dimensions: Dimensions, params: Mapping[str, Any]) -> Reading:
+    """What reads the feature map of another net, of C x h x w for images of these dimensions.
+
+    Raises ParameterError for what only a backbone of ours has, Unbuilt as `crnn` does.
+    """
+    if own := [name for name in _OF_BACKBONE if name in params]:
+        raise ParameterError(
+            f"template_params.{own[0]} is of crnn's own backbone: the traced net is in its place"
+        )
+    wanted = CrnnParameters.read(params)
+    _check_steps(wanted, dimensions)
+    channels, rows, _ = shape
+    return Reading(wanted, (channels, rows), _alphabet(dimensions))
+
+
+def _check_steps(wanted: CrnnParameters, dimensions: Dimensions) -> None:
+    """Raises ParameterError for more steps than images have columns of pixels."""
+    if 0 < dimensions.width < wanted.timesteps:
+        raise ParameterError(
+            f"timesteps {wanted.timesteps} do not fit: images have {dimensions.width} columns"
+        )
+
+
+def _alphabet(dimensions: Dimensions) -> int:
+    size = dimensions.vocabulary or dimensions.outputs
+    if not size:
         raise Unbuilt("the repository has no alphabet yet")
-    return Crnn(wanted, dimensions.channels or 3, alphabet)
+    return size
 
 
 class Crnn(nn.Module):
@@ -72,10 +102,42 @@ class Crnn(nn.Module):
     def __init__(self, wanted: CrnnParameters, channels: int, alphabet: int) -> None:
         super().__init__()
         self.backbone = _backbone(channels, wanted.channels)
+        self.reading = Reading(wanted, (wanted.channels, 1), alphabet)
+
+    @property
+    def body(self) -> nn.Module:
+        """What `freeze_traced` leaves as it is."""
+        return self.backbone
+
+    @staticmethod
+    def translated(state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The names of earlier versions, which had no part of its own that reads."""
+        return {
+            f"reading.{name}" if name.startswith(("lstm.", "projection.")) else name: each
+            for name, each in state.items()
+        }
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits T x N x A of images N x C x H x W. Raises InputError for too small ones."""
+        if any(side < least for side, least in zip(images.shape[2:], SMALLEST, strict=True)):
+            raise InputError(_TOO_SMALL)
+        scores: torch.Tensor = self.reading(self.backbone(images))
+        return scores
+
+
+class Reading(nn.Module):
+    """An LSTM along the columns of a feature map, and a linear layer that scores letters.
+
+    `map_size` are the map's channels, and the rows that are averaged from however many there are.
+    """
+
+    def __init__(self, wanted: CrnnParameters, map_size: tuple[int, int], alphabet: int) -> None:
+        super().__init__()
+        channels, rows = map_size
         steps = wanted.timesteps if wanted.timesteps > 0 else None
-        self.pool = nn.AdaptiveAvgPool2d((1, steps))
+        self.pool = nn.AdaptiveAvgPool2d((rows, steps))
         self.lstm = nn.LSTM(
-            wanted.channels,
+            channels * rows,
             wanted.hidden_size,
             wanted.num_layers,
             bidirectional=wanted.bidirectional,
@@ -83,17 +145,10 @@ class Crnn(nn.Module):
         sides = 2 if wanted.bidirectional else 1
         self.projection = nn.Linear(sides * wanted.hidden_size, alphabet)
 
-    @property
-    def body(self) -> nn.Module:
-        """What `freeze_traced` leaves as it is."""
-        return self.backbone
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits T x N x A of images N x C x H x W. Raises InputError for too small ones."""
-        if any(side < least for side, least in zip(images.shape[2:], SMALLEST, strict=True)):
-            raise InputError(_TOO_SMALL)
-        features = self.pool(self.backbone(images)).squeeze(2)
-        states, _ = self.lstm(features.permute(2, 0, 1).contiguous())
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits T x N x A of a feature map N x C x h x w."""
+        columns = self.pool(features).flatten(1, 2)
+        states, _ = self.lstm(columns.permute(2, 0, 1).contiguous())
         scores: torch.Tensor = self.projection(states)
         return scores
 

@@ -14,6 +14,7 @@ from tests.backends.test_torch_traced_texts import Reader
 from tests.connectors.texts.sets import vocabulary
 from tests.rest.dd_client import DDCommunicationError
 from tests.scenarios.conftest import IMAGES, RESNET, Client, refused, solving
+from tests.words import Words, write_words
 
 # Each training starts a process that loads torch: seconds, on a busy machine many.
 pytestmark = pytest.mark.timeout(600)
@@ -100,6 +101,43 @@ def test_publish_trained_model(client: Client, pets: dict[str, Path]) -> None:
     image = pets["test"] / "dogs" / "2.jpg"
     (mine,), (theirs,) = (client.predict(name, [image], best=2) for name in ("tuned", "told"))
     assert theirs["classes"] == mine["classes"]
+
+
+@pytest.mark.promise("services.torch.ctc", "services.torch.finetuning", "templates.crnn")
+def test_images_ctc(client: Client, root: Path) -> None:
+    words = write_words(root / "words", Words(train=8, test=2))
+    connector = {"connector": "image", "width": 64, "height": 32, "ctc": True, "db": True}
+    params = {"hidden_size": 8, "num_layers": 1}
+    mllib = {"template": "crnn", "ctc": True, "finetuning": True, "template_params": params}
+    put(net(), client.repository("reader") / "back.pt")
+    with pytest.raises(DDCommunicationError) as flat:
+        client.create("reader", connector, mllib)
+    assert refused(flat)[:2] == (400, 1006)
+    assert "crnn reads a feature map" in refused(flat)[2]
+    torch.manual_seed(0)
+    strided = nn.Conv2d(3, 8, 5, stride=4, padding=2)
+    put(nn.Sequential(strided, nn.ReLU()), client.repository("reader") / "back.pt")
+    with pytest.raises(DDCommunicationError) as many:
+        client.create("reader", connector, mllib | {"timesteps": 100})
+    assert refused(many)[:2] == (400, 1006)
+    assert "timesteps 100 do not fit" in refused(many)[2]
+    client.create("reader", connector, mllib)
+    told = client.train("reader", list(words), solving(3), ["acc"])["measure"]
+    assert (told["iteration"], 0 <= told["acc"] <= 1, told["train_loss"] > 0) == (3.0, True, True)
+    assert {"back.pt", "checkpoint-3.pt", "checkpoint-3.ptw"} <= client.files("reader")
+    image = words[1].read_text().split()[0]
+    (found,) = client.predict("reader", [image], ctc=True, blank_label=0)
+    (text,) = found["classes"]
+    assert (set(text), text["prob"] > 0) == ({"last", "prob", "cat"}, True)
+    (several,) = client.predict("reader", [image], ctc=True, best=3)
+    assert len(several["classes"]) == 3
+    again = solving(4) | {"resume": True}
+    assert client.train("reader", list(words), again, ["acc"])["measure"]["iteration"] == 4.0
+    client.dd.delete_service("reader")
+    client.create("reader", connector, mllib)
+    assert client.predict("reader", [image], ctc=True, best=3)[0]["classes"] != []
+    client.dd.delete_service("reader", clear="lib")
+    assert not [name for name in client.files("reader") if name.startswith("checkpoint")]
 
 
 @pytest.mark.promise("templates.bert", "services.input.txt.ordered_words")

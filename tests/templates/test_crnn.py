@@ -53,6 +53,12 @@ def test_timesteps_are_as_many_as_asked(steps: int) -> None:
         assert model(torch.zeros(3, 1, 32, 64)).shape == (steps, 3, 7)
 
 
+def test_there_are_no_more_timesteps_than_columns_of_pixels() -> None:
+    assert built(timesteps=64, **TINY)
+    with pytest.raises(ParameterError, match="timesteps 65 do not fit: images have 64 columns"):
+        built(timesteps=65, **TINY)
+
+
 def test_reading_from_both_sides_lets_the_first_step_know_the_last_one() -> None:
     features = torch.rand(1, 16, 32, 6)
     changed = features.clone()
@@ -64,7 +70,16 @@ def test_reading_from_both_sides_lets_the_first_step_know_the_last_one() -> None
     with torch.inference_mode():
         assert torch.equal(one(features)[0], one(changed)[0])
         assert not torch.equal(both(features)[0], both(changed)[0])
-    assert parameters(both.get_submodule("lstm")) == 2 * parameters(one.get_submodule("lstm"))
+    assert parameters(both.get_submodule("reading.lstm")) == 2 * parameters(
+        one.get_submodule("reading.lstm")
+    )
+
+
+def test_weights_of_earlier_versions_fit() -> None:
+    model = built(**TINY)
+    earlier = {name.removeprefix("reading."): each for name, each in model.state_dict().items()}
+    assert "lstm.weight_hh_l0" in earlier
+    model.load_state_dict(model.translated(earlier))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -84,11 +99,11 @@ def test_every_weight_learns(channels: int, both: bool) -> None:
 def test_it_waits_for_an_alphabet_unless_its_size_is_said() -> None:
     with pytest.raises(Unbuilt, match="no alphabet yet"):
         built(Dimensions(channels=1))
-    assert built(Dimensions(outputs=9), **TINY).get_parameter("projection.bias").numel() == 9
-    assert (
-        built(Dimensions(outputs=9, vocabulary=5), **TINY).get_parameter("projection.bias").numel()
-        == 5
-    )
+    for dimensions, size in (
+        (Dimensions(outputs=9), 9),
+        (Dimensions(outputs=9, vocabulary=5), 5),
+    ):
+        assert built(dimensions, **TINY).get_parameter("reading.projection.bias").numel() == size
 
 
 def test_images_of_which_nothing_would_be_left_are_refused() -> None:

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.head import Headed, beside, taking
-from ddstream.backends.torch.purpose import BESIDE, DETECTORS, TEXTS, TRACEABLE
+from ddstream.backends.torch.head import Headed, Scores, beside
+from ddstream.backends.torch.purpose import BESIDE, DETECTORS, READERS, TEXTS, TRACEABLE
+from ddstream.backends.torch.room import check_room
+from ddstream.backends.torch.taken import mapping, taking
 from ddstream.backends.torch.weights import (
     State,
     choose,
@@ -25,6 +27,7 @@ from ddstream.data import UNSIZED, Dimensions
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from ddstream.templates import TEMPLATES
+from ddstream.templates.crnn import behind
 
 MOST = 5
 """Most names that an error lists."""
@@ -109,7 +112,7 @@ def load_model(plan: Plan) -> Model:
         raise ParameterError(f"invalid torch model template {template}; there is: {known}")
     choice = choose(repository, weights, parameters.resume_from, plan.pretrained)
     path = start or choice.path
-    if template and not (template in TRACEABLE and path is not None and scripted(path)):
+    if template and not (path is not None and scripted(path) and _traceable(parameters, path)):
         named = bool(weights or start or plan.pretrained)
         _refuse_traced(path, parameters, repository, explicit=named)
         native = _frozen(_native(plan, path, choice.warnings), parameters)
@@ -120,6 +123,13 @@ def load_model(plan: Plan) -> Model:
         )
     traced = _frozen(_traced(plan, path, choice.warnings), parameters)
     return replace(traced, detects=template in DETECTORS)
+
+
+def _traceable(parameters: TorchParameters, path: Path) -> bool:
+    """Whether the template's model can be the traced one of a file, or a head behind that."""
+    if parameters.template in READERS and path.suffix == ".pt":
+        return parameters.finetuning or beside(path).is_file()
+    return parameters.template in TRACEABLE
 
 
 def body(module: nn.Module) -> nn.Module:
@@ -165,7 +175,8 @@ def _refuse_traced(
 
 def _traced(plan: Plan, path: Path, warnings: Sequence[str]) -> Model:
     parameters = plan.parameters
-    if set(parameters.template_params) - set(BESIDE.get(parameters.template, ())):
+    reads = parameters.template in READERS
+    if not reads and set(parameters.template_params) - set(BESIDE.get(parameters.template, ())):
         raise ParameterError("template_params need a template that is built, not a traced net")
     compiler = parameters.jit_compiler_params
     torch.jit.set_fusion_strategy(
@@ -173,7 +184,7 @@ def _traced(plan: Plan, path: Path, warnings: Sequence[str]) -> Model:
     )
     script = read_script(path).eval()
     classifies = parameters.template == "bert" and not parameters.self_supervised
-    if classifies or (parameters.finetuning and not parameters.template):
+    if classifies or reads or (parameters.finetuning and not parameters.template):
         return _with_head(script, plan, path, warnings)
     said = [*warnings]
     if parameters.finetuning and parameters.template not in TEXTS:
@@ -193,12 +204,9 @@ def _with_head(
 ) -> Model:
     """A traced net with a head of ours, that of its checkpoint or a fresh one."""
     parameters = plan.parameters
-    outputs = parameters.nclasses or parameters.ntargets
-    if not outputs or parameters.ctc or parameters.segmentation:
-        raise ParameterError("finetuning of a traced net needs nclasses or ntargets, and no other")
-    taken, width = taking(script, parameters, plan.dimensions)
-    with _seeded(parameters):
-        head = nn.Linear(width, outputs)
+    with _fresh(parameters):
+        module = _headed(script, plan)
+    head = module.head
     skipped: list[str] = []
     if trained := (file := beside(path)).is_file():
         state = read_state(file)
@@ -206,8 +214,22 @@ def _with_head(
         fresh = parameters.finetuning and _shapes(state) != _shapes(head.state_dict())
         skipped = list(state) if fresh else fill(head, state, file.name)
     said = [*warnings, *_skipped(skipped, file)]
-    module = Headed(script, taken, head).eval()
-    return Model(module, traced=True, trained=trained and not skipped, warnings=tuple(said))
+    return Model(module.eval(), traced=True, trained=trained and not skipped, warnings=tuple(said))
+
+
+def _headed(script: torch.jit.ScriptModule, plan: Plan) -> Headed:
+    parameters, dimensions = plan.parameters, plan.dimensions
+    if parameters.template in READERS:
+        taken, shape = mapping(script, dimensions)
+        return Headed(script, taken, behind(shape, dimensions, template_params(parameters)))
+    outputs = parameters.nclasses or parameters.ntargets
+    if not outputs or parameters.ctc or parameters.segmentation:
+        raise ParameterError(
+            "finetuning of a traced net needs nclasses or ntargets, and no other; "
+            "to read texts, the template crnn"
+        )
+    taken, width = taking(script, parameters, dimensions)
+    return Headed(script, taken, Scores(width, outputs))
 
 
 def _native(plan: Plan, path: Path | None, warnings: Sequence[str]) -> Model:
@@ -226,21 +248,22 @@ def initialised(parameters: TorchParameters, dimensions: Dimensions) -> nn.Modul
     Raises ParameterError for sizes that no memory has.
     """
     build, options = TEMPLATES.load(parameters.template), template_params(parameters)
-    try:
-        with _seeded(parameters):
-            module = build(dimensions, options)
-    except (RuntimeError, MemoryError) as error:
-        # So torch says that there is no memory of such a size.
-        said = str(error).partition("\n")[0][:200]
-        raise ParameterError(f"a {parameters.template} of these sizes cannot be: {said}") from error
-    return module.eval()
+    check_room(lambda: build(dimensions, options), parameters.template)
+    with _fresh(parameters):
+        return build(dimensions, options).eval()
 
 
 @contextmanager
-def _seeded(parameters: TorchParameters) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(parameters.seed)
-        yield
+def _fresh(parameters: TorchParameters) -> Iterator[None]:
+    """Within, weights are made of their own seed. Raises ParameterError for impossible sizes."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(parameters.seed)
+            yield
+    except (RuntimeError, MemoryError) as error:
+        # So torch says that there is no memory of such a size.
+        said, name = str(error).partition("\n")[0][:200], parameters.template or "head"
+        raise ParameterError(f"a {name} of these sizes cannot be: {said}") from error
 
 
 def template_params(parameters: TorchParameters) -> dict[str, Any]:
