@@ -21,7 +21,7 @@ from ddstream.backends.torch.backend import TorchBackend
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Array, Batch, Datum, Progress
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from tests.backends.test_torch_traced import scripted
 from tests.backends.trainings import weights
@@ -253,11 +253,26 @@ def test_each_column_is_a_step_unless_timesteps_are_given(
         assert len(found["vals"]) == size
 
 
-def test_images_may_be_of_any_width(service: Reader, data: Path) -> None:
-    wide = replace(service, input={**IMAGES, "align": True, "width": -1})
-    found, _ = wide.train(data)
+def test_images_that_are_too_small_for_the_net_are_bad_data(service: Reader, data: Path) -> None:
+    service.train(data)
+    narrow = replace(service, input={**IMAGES, "width": 3})
+    with pytest.raises(InputError, match=r"the traced net takes no samples of 32x3x3: .*too small"):
+        narrow.ask(drawn("no"))
+
+
+def test_the_width_of_images_may_be_found_by_the_training(service: Reader, data: Path) -> None:
+    aligned = replace(service, input={**IMAGES, "align": True, "width": -1})
+    with pytest.raises(ParameterError, match="waits for its first training"):
+        aligned.text("noon")
+    found, _ = aligned.train(data)
     assert found["iteration"] == 3
-    assert isinstance(wide.text("noon"), str)
+    assert isinstance(aligned.text("noon"), str)
+
+
+def test_images_of_many_sizes_cannot_be_learned(service: Reader, data: Path) -> None:
+    loose = replace(service, input={**IMAGES, "width": -1, "height": -1})
+    with pytest.raises(ParameterError, match="images of one size: set width and height"):
+        loose.train(data)
 
 
 @pytest.mark.parametrize(
@@ -308,8 +323,3 @@ def test_a_head_of_ours_has_to_be_asked_for(service: Reader) -> None:
         service.over(finetuning=False).load()
     with pytest.raises(ParameterError, match="to read texts, the template crnn"):
         service.over(template="", template_params={}, nclasses=7).load()
-
-
-def test_the_height_of_images_has_to_be_known(service: Reader) -> None:
-    with pytest.raises(ParameterError, match="images of one height: set height"):
-        replace(service, input={**IMAGES, "height": -1}).load()

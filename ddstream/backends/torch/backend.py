@@ -20,6 +20,7 @@ from ddstream.backends.torch.model import MOST, Model, Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.backends.torch.solvers import check_solver
+from ddstream.backends.torch.taken import untaken
 from ddstream.backends.torch.trainer import TorchTrainer
 from ddstream.connectors.texts.vocabulary import TAB, VOCABULARY, Vocabulary
 from ddstream.data import LOGITS, OUTPUT, Batch, ModelStats, Outputs
@@ -179,9 +180,15 @@ class TorchBackend:
             shortens=not (call.extract_layer or beside),
             settings={**self._settings(call), REMEMBERS: continues},
         )
-        if continues:
-            return one_by_one(self._prepared, batch, how)
-        found = run(self._prepared, batch.inputs, how)
+        try:
+            if continues:
+                return one_by_one(self._prepared, batch, how)
+            found = run(self._prepared, batch.inputs, how)
+        except RuntimeError as error:
+            if not model.traced or self.failure(error) != "sample":
+                raise
+            first = next(iter(batch.inputs.values()))
+            raise InputError(untaken(first.shape[1:], error)) from error
         # The last layer gives the result itself.
         return {**found, LOGITS: found[OUTPUT]} if call.blob and not how.beside else found
 

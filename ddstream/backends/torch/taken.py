@@ -12,6 +12,7 @@ from ddstream.backends.torch.objectives.compared import tensor
 from ddstream.data import Dimensions
 from ddstream.errors import ParameterError
 from ddstream.templates.language import FirstToken
+from ddstream.templates.protocol import Unbuilt
 
 
 def taking(
@@ -44,12 +45,13 @@ def mapping(
 ) -> tuple[nn.Module, Sequence[int]]:
     """What a reader of texts is given, and its size C x h x w, by a pass of an empty image.
 
-    Raises ParameterError where that is no feature map, or the height of images is not known.
+    Raises ParameterError where that is no feature map, Unbuilt where images have no size yet: a
+    training may find one (`align`).
     """
-    if not dimensions.height:
-        raise ParameterError("a crnn behind a traced net needs images of one height: set height")
-    taken, width = FeatureMap(), dimensions.width or dimensions.height
-    image = torch.zeros(1, dimensions.channels or 3, dimensions.height, width)
+    if not dimensions.height or not dimensions.width:
+        raise Unbuilt("crnn behind a traced net needs images of one size: set width and height")
+    taken = FeatureMap()
+    image = torch.zeros(1, dimensions.channels or 3, dimensions.height, dimensions.width)
     return taken, _given(script, taken, image).shape[1:]
 
 
@@ -58,10 +60,15 @@ def _given(script: torch.jit.ScriptModule, taken: nn.Module, sample: torch.Tenso
         try:
             given: torch.Tensor = taken(script(sample))
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1][:200]
-            size = "x".join(str(side) for side in sample.shape[1:])
-            raise ParameterError(f"the traced net takes no samples of {size}: {reason}") from error
+            raise ParameterError(untaken(sample.shape[1:], error)) from error
     return given
+
+
+def untaken(shape: Sequence[int], error: RuntimeError) -> str:
+    """The words about a sample that a traced net cannot compute with."""
+    reason = [line for line in str(error).splitlines() if line.strip()][-1:]
+    size = "x".join(map(str, shape))
+    return f"the traced net takes no samples of {size}: {''.join(reason)[:200]}"
 
 
 class Flattened(nn.Module):
