@@ -14,7 +14,7 @@ from ddstream.api.parameters import merged
 from ddstream.api.predict import OutputParameters
 from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.backend import TorchBackend
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.connectors import CONNECTORS, Connector
 from ddstream.data import Batch, Datasets, Datum, Progress
 from ddstream.errors import ParameterError

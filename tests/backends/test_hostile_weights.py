@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from ddstream.backends.torch.checkpoints import read_solver
-from ddstream.backends.torch.weights import newest, read_state
+from ddstream.backends.torch.network.weights import newest, read_state
+from ddstream.backends.torch.training.checkpoints import read_solver
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend

@@ -17,7 +17,7 @@ from ddstream.api.parameters import merged
 from ddstream.api.predict import OutputParameters
 from ddstream.backends.protocol import Setup
 from ddstream.backends.torch.backend import TorchBackend
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.connectors.storage.streams import Held
 from ddstream.data import Array, Batch, Datasets, Dimensions, Normalise, Progress, Sample
 from ddstream.errors import InputError, ParameterError

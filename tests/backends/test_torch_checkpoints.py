@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ddstream.api.parameters import merged
-from ddstream.backends.torch.best import Best, BestModels
-from ddstream.backends.torch.randomness import restore, states
+from ddstream.backends.torch.training.best import Best, BestModels
+from ddstream.backends.torch.training.randomness import restore, states
 from ddstream.data import Progress
 from ddstream.errors import ParameterError
 from ddstream.fence import FENCE, Fence

@@ -16,7 +16,7 @@ import torch
 from ddstream.api.image import ImageInput
 from ddstream.api.parameters import merged
 from ddstream.backends.protocol import Setup
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.data import Progress
 from ddstream.errors import InternalError
 from ddstream.repository import Repository

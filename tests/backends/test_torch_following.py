@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ddstream.backends.torch.solvers import SOLVERS
+from ddstream.backends.torch.training.solvers import SOLVERS
 from ddstream.data import Batch
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository

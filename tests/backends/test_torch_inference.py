@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.inference import Pass, Prepared, run
-from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.network.inference import Pass, Prepared, run
+from ddstream.backends.torch.network.model import Model
 from ddstream.backends.torch.objectives.scores import Scores
 from ddstream.data import OUTPUT, Array, Normalise
 from ddstream.errors import InternalError, ParameterError

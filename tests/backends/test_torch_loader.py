@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.loader import Loaded, Loader, Reading
 from ddstream.backends.torch.objectives.scores import Scores
+from ddstream.backends.torch.training.loader import Loaded, Loader, Reading
 from ddstream.data import Sample
 from ddstream.errors import InputError
 from tests.backends.digit_sets import DigitSet, digit_set

@@ -14,7 +14,7 @@ from torch import nn
 from ddstream.api.image import ImageInput
 from ddstream.api.predict import OutputParameters
 from ddstream.backends.protocol import Setup
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Array, Batch, Datasets, Datum, Sample
 from ddstream.repository import Repository

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ddstream.backends.protocol import Setup
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.connectors.images.connector import ImageConnector
 from ddstream.repository import Repository
 from examples.scenes import SceneFiles, Scenes, write_scenes

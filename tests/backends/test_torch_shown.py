@@ -18,10 +18,10 @@ from ddstream.api.predict import OutputParameters
 from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchParameters
 from ddstream.api.train import JobQuery
-from ddstream.backends.torch.evaluation import Evaluation
-from ddstream.backends.torch.loader import Reading
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.backends.torch.shown import Shown
+from ddstream.backends.torch.training.evaluation import Evaluation
+from ddstream.backends.torch.training.loader import Reading
+from ddstream.backends.torch.training.shown import Shown
 from ddstream.data import Progress, Sample
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository

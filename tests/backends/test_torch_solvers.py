@@ -13,10 +13,10 @@ from pytorch_optimizer import Lookahead as LookaheadOfALibrary
 from torch import nn, optim
 
 from ddstream.api.solver import Solver
-from ddstream.backends.torch.following import Average, Lookahead
-from ddstream.backends.torch.schedule import rate
-from ddstream.backends.torch.sharpness import uphill
-from ddstream.backends.torch.solvers import SOLVERS, clip, make_solver, resumed, unused
+from ddstream.backends.torch.training.following import Average, Lookahead
+from ddstream.backends.torch.training.schedule import rate
+from ddstream.backends.torch.training.sharpness import uphill
+from ddstream.backends.torch.training.solvers import SOLVERS, clip, make_solver, resumed, unused
 
 RATES = {"SGD": 0.1, "RMSPROP": 0.02, "MADGRAD": 0.05}
 """Where it is not 0.2."""

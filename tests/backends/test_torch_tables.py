@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives.scores import Scores
+from ddstream.backends.torch.training.loader import Loader, Reading
 from ddstream.connectors.storage.streams import Held
 from ddstream.data import Stacked
 from ddstream.errors import ParameterError

@@ -11,7 +11,7 @@ import torch
 from ddstream.api.image import ImageInput
 from ddstream.api.parameters import merged
 from ddstream.backends.protocol import Setup
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.data import Datasets, Progress
 from ddstream.repository import Repository
 from tests.backends.digit_sets import digits

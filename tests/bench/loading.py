@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives import OBJECTIVES
+from ddstream.backends.torch.training.loader import Loader, Reading
 from ddstream.connectors.images.connector import ImageConnector
 from ddstream.data import Dataset
 from ddstream.repository import Repository

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.loader import Loader, Reading
 from ddstream.backends.torch.objectives import OBJECTIVES
+from ddstream.backends.torch.training.loader import Loader, Reading
 from ddstream.connectors.images.connector import ImageConnector
 from ddstream.repository import Repository
 from tests.bench.ground import Ground

@@ -15,7 +15,7 @@ from ddstream.api.image import ImageInput
 from ddstream.api.parameters import envelope
 from ddstream.api.predict import PredictRequest
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture
+from ddstream.backends.torch.network.architecture import ARCHITECTURE, Architecture
 from ddstream.backends.torch.purpose import idle, purpose
 from ddstream.connectors.images.alignment import ALIGNMENT
 from ddstream.connectors.images.connector import ImageConnector

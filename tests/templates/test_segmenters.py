@@ -12,8 +12,8 @@ from torchvision.models.segmentation import deeplabv3 as networks
 from transformers import SegformerConfig
 from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
 
-from ddstream.backends.torch.model import fill
-from ddstream.backends.torch.weights import read_state
+from ddstream.backends.torch.network.model import fill
+from ddstream.backends.torch.network.weights import read_state
 from ddstream.data import Dimensions
 from ddstream.errors import InputError, ParameterError
 from ddstream.templates import TEMPLATES

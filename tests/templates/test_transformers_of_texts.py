@@ -13,8 +13,8 @@ from transformers import BertConfig, GPT2Config, PreTrainedModel
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertForPreTraining, BertModel
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel, GPT2Model
 
-from ddstream.backends.torch.model import fill
-from ddstream.backends.torch.weights import read_state
+from ddstream.backends.torch.network.model import fill
+from ddstream.backends.torch.network.weights import read_state
 from ddstream.data import Dimensions
 from ddstream.errors import ParameterError
 from ddstream.templates import TEMPLATES

@@ -12,16 +12,16 @@ from ddstream.api.parameters import ParameterObject
 from ddstream.api.predict import OutputParameters
 from ddstream.api.torch import TorchCall, TorchParameters, TorchTraining
 from ddstream.backends.protocol import Failure, Setup, Trainable
-from ddstream.backends.torch.architecture import kept
 from ddstream.backends.torch.devices import at_hand, devices, number_type
 from ddstream.backends.torch.failures import meaning
-from ddstream.backends.torch.inference import Pass, Prepared, one_by_one, run
-from ddstream.backends.torch.model import MOST, Model, Plan, load_model
+from ddstream.backends.torch.network.architecture import kept
+from ddstream.backends.torch.network.inference import Pass, Prepared, one_by_one, run
+from ddstream.backends.torch.network.model import MOST, Model, Plan, load_model
+from ddstream.backends.torch.network.taken import untaken
 from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.purpose import idle, purpose
-from ddstream.backends.torch.solvers import check_solver
-from ddstream.backends.torch.taken import untaken
-from ddstream.backends.torch.trainer import TorchTrainer
+from ddstream.backends.torch.training.solvers import check_solver
+from ddstream.backends.torch.training.trainer import TorchTrainer
 from ddstream.connectors.texts.vocabulary import TAB, VOCABULARY, Vocabulary
 from ddstream.data import LOGITS, OUTPUT, Batch, ModelStats, Outputs
 from ddstream.errors import InputError, ParameterError

@@ -1,4 +1,4 @@
-"""Devices and number types, from the API's words."""
+"""Devices and number types, from the API's words, and the way back to arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from ddstream.api.torch import TorchParameters
+from ddstream.data import Outputs
 from ddstream.errors import ParameterError
 
 P = TypeVar("P", bound=TorchParameters)
@@ -56,3 +57,13 @@ def half(parameters: TorchParameters, device: torch.device) -> torch.dtype | Non
     if dtype is torch.float16 and device.type == "cpu":
         raise ParameterError("fp16 training can be done only on GPU")
     return dtype if dtype in (torch.float16, torch.bfloat16) else None
+
+
+def numbers(results: Mapping[str, torch.Tensor]) -> Outputs:
+    """Results as arrays on the CPU; half types come as float32."""
+    return {
+        name: (each.float() if each.dtype in (torch.float16, torch.bfloat16) else each)
+        .cpu()
+        .numpy()
+        for name, each in results.items()
+    }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddstream.backends.torch.first_layer import pixels_to_numbers
+from ddstream.backends.torch.network.first_layer import pixels_to_numbers
 from tests.connectors.images.pictures import (
     Stage,
     at_predict,

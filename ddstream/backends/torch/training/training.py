@@ -14,19 +14,19 @@ import torch
 
 from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.best import BestModels
-from ddstream.backends.torch.checkpoints import SolverState, model_config
-from ddstream.backends.torch.crew import Crew, Duty, crew, packed
-from ddstream.backends.torch.evaluation import Evaluation
-from ddstream.backends.torch.keeping import Keeper
-from ddstream.backends.torch.live import LiveValues, Step
-from ddstream.backends.torch.loader import Loaded, Loader, Reading
-from ddstream.backends.torch.model import Model
+from ddstream.backends.torch.network.model import Model
 from ddstream.backends.torch.objectives import Objective
-from ddstream.backends.torch.randomness import begin, restore, states
-from ddstream.backends.torch.series import Series
-from ddstream.backends.torch.shown import Shown
-from ddstream.backends.torch.stepping import Stepping
+from ddstream.backends.torch.training.best import BestModels
+from ddstream.backends.torch.training.checkpoints import SolverState, model_config
+from ddstream.backends.torch.training.crew import Crew, Duty, crew, packed
+from ddstream.backends.torch.training.evaluation import Evaluation
+from ddstream.backends.torch.training.keeping import Keeper
+from ddstream.backends.torch.training.live import LiveValues, Step
+from ddstream.backends.torch.training.loader import Loaded, Loader, Reading
+from ddstream.backends.torch.training.randomness import begin, restore, states
+from ddstream.backends.torch.training.series import Series
+from ddstream.backends.torch.training.shown import Shown
+from ddstream.backends.torch.training.stepping import Stepping
 from ddstream.data import Datasets, Progress
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.model import GOALS, template_params
+from ddstream.backends.torch.network.model import GOALS, template_params
 from ddstream.data import UNSIZED, Dimensions
 from ddstream.repository import Repository
 

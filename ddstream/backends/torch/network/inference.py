@@ -15,9 +15,9 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
-from ddstream.backends.torch.evaluation import numbers
-from ddstream.backends.torch.inputs import arguments, without_padding
-from ddstream.backends.torch.model import Model, still
+from ddstream.backends.torch.devices import numbers
+from ddstream.backends.torch.network.inputs import arguments, without_padding
+from ddstream.backends.torch.network.model import Model, still
 from ddstream.backends.torch.objectives import Inputs, Objective, Tensors
 from ddstream.backends.torch.objectives.boxes import PADDING
 from ddstream.backends.torch.objectives.compared import tensor

@@ -10,8 +10,8 @@ import numpy as np
 
 from ddstream.api.predict import OutputParameters
 from ddstream.api.showing import NAME, Showing
-from ddstream.backends.torch.evaluation import Evaluation
-from ddstream.backends.torch.loader import Loader
+from ddstream.backends.torch.training.evaluation import Evaluation
+from ddstream.backends.torch.training.loader import Loader
 from ddstream.data import Dataset, Sample
 from ddstream.errors import ParameterError
 

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import torch
 
-from ddstream.backends.torch.first_layer import pixels_to_numbers
+from ddstream.backends.torch.network.first_layer import pixels_to_numbers
 from ddstream.backends.torch.objectives import Inputs
 from ddstream.data import Array, Normalise
 

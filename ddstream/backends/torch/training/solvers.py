@@ -9,7 +9,7 @@ import torch
 from torch import optim
 
 from ddstream.api.solver import Solver
-from ddstream.backends.torch.ranger import Ranger
+from ddstream.backends.torch.training.ranger import Ranger
 from ddstream.errors import ParameterError
 
 Parameters: TypeAlias = list[torch.nn.Parameter]

@@ -26,11 +26,11 @@ import torch
 from torch import distributed, multiprocessing
 
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.loader import Loaded
-from ddstream.backends.torch.model import Plan, load_model
+from ddstream.backends.torch.network.model import Plan, load_model
+from ddstream.backends.torch.network.weights import plain
 from ddstream.backends.torch.objectives import OBJECTIVES
-from ddstream.backends.torch.stepping import Stepping
-from ddstream.backends.torch.weights import plain
+from ddstream.backends.torch.training.loader import Loaded
+from ddstream.backends.torch.training.stepping import Stepping
 from ddstream.data import Sample
 from ddstream.errors import InternalError
 
@@ -118,9 +118,11 @@ class Crew:
 
     def _reason(self) -> InternalError | None:
         """What another rank died of, if one did."""
-        wait([process.sentinel for process in self._processes], 1.0)
+        ended = wait([process.sentinel for process in self._processes], 1.0)
         for rank, (pipe, process) in enumerate(zip(self._pipes, self._processes, strict=True), 1):
-            if process.exitcode is not None:
+            if process.sentinel in ended:
+                # Its files are closed a moment before it can be asked how it ended.
+                process.join(1.0)
                 said = f"exit status {process.exitcode}"
                 with suppress(OSError, EOFError):
                     said = pipe.recv() if pipe.poll() else said

@@ -8,8 +8,12 @@ from collections.abc import Iterable
 from torch import nn
 
 from ddstream.api.solver import Solver
-from ddstream.backends.torch.best import BestModels
-from ddstream.backends.torch.checkpoints import SolverState, remove_checkpoint, write_checkpoint
+from ddstream.backends.torch.training.best import BestModels
+from ddstream.backends.torch.training.checkpoints import (
+    SolverState,
+    remove_checkpoint,
+    write_checkpoint,
+)
 from ddstream.repository import Repository
 
 

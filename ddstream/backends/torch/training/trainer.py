@@ -11,15 +11,20 @@ import torch
 from ddstream.api.showing import Showing
 from ddstream.api.torch import TorchParameters, TorchTraining
 from ddstream.backends.protocol import Setup
-from ddstream.backends.torch.architecture import ARCHITECTURE, Architecture, sized
-from ddstream.backends.torch.checkpoints import SolverState, going_on, model_config, read_solver
-from ddstream.backends.torch.crew import Duty
 from ddstream.backends.torch.devices import at_hand, devices
-from ddstream.backends.torch.model import Plan, load_model
+from ddstream.backends.torch.network.architecture import ARCHITECTURE, Architecture, sized
+from ddstream.backends.torch.network.model import Plan, load_model
 from ddstream.backends.torch.objectives import OBJECTIVES
 from ddstream.backends.torch.purpose import idle, purpose
-from ddstream.backends.torch.solvers import unused
-from ddstream.backends.torch.training import Course, Training
+from ddstream.backends.torch.training.checkpoints import (
+    SolverState,
+    going_on,
+    model_config,
+    read_solver,
+)
+from ddstream.backends.torch.training.crew import Duty
+from ddstream.backends.torch.training.solvers import unused
+from ddstream.backends.torch.training.training import Course, Training
 from ddstream.data import Datasets, Progress
 from ddstream.errors import ParameterError
 from ddstream.measures.classification import check_targets

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchTraining
-from ddstream.backends.torch.head import Headed
-from ddstream.backends.torch.weights import unpickled
+from ddstream.backends.torch.network.head import Headed
+from ddstream.backends.torch.network.weights import unpickled
 from ddstream.errors import ParameterError
 from ddstream.repository import HEAD, Checkpoint, Repository
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from ddstream.backends.torch.loader import Loaded, Loader, Reading
+from ddstream.backends.torch.devices import numbers
 from ddstream.backends.torch.objectives import Objective, Tensors
-from ddstream.data import Dataset, Outputs
+from ddstream.backends.torch.training.loader import Loaded, Loader, Reading
+from ddstream.data import Dataset
 from ddstream.tasks import Task
 from ddstream.tasks.protocol import Rows
 
@@ -47,13 +48,3 @@ class Evaluation:
         # Not inference_mode: what TorchScript has compiled in training keeps values in it.
         with torch.no_grad():
             return self.task.activate(numbers(self.results(batch)))
-
-
-def numbers(results: Tensors) -> Outputs:
-    """Results as arrays on the CPU; half types come as float32."""
-    return {
-        name: (each.float() if each.dtype in (torch.float16, torch.bfloat16) else each)
-        .cpu()
-        .numpy()
-        for name, each in results.items()
-    }

@@ -12,15 +12,15 @@ from torch import distributed
 
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.devices import half
-from ddstream.backends.torch.following import Average, Lookahead
-from ddstream.backends.torch.inputs import arguments, without_padding
-from ddstream.backends.torch.loader import Loaded
-from ddstream.backends.torch.model import Model, body
+from ddstream.backends.torch.network.inputs import arguments, without_padding
+from ddstream.backends.torch.network.model import Model, body
 from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Remembering, Tensors
-from ddstream.backends.torch.schedule import rate
-from ddstream.backends.torch.sharpness import uphill
-from ddstream.backends.torch.solvers import clip, make_solver, resumed
-from ddstream.backends.torch.together import Together
+from ddstream.backends.torch.training.following import Average, Lookahead
+from ddstream.backends.torch.training.loader import Loaded
+from ddstream.backends.torch.training.schedule import rate
+from ddstream.backends.torch.training.sharpness import uphill
+from ddstream.backends.torch.training.solvers import clip, make_solver, resumed
+from ddstream.backends.torch.training.together import Together
 from ddstream.errors import ParameterError
 
 

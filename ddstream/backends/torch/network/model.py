@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from ddstream.api.torch import TorchParameters
-from ddstream.backends.torch.head import Headed, Scores, beside
-from ddstream.backends.torch.purpose import BESIDE, DETECTORS, READERS, TEXTS, TRACEABLE
-from ddstream.backends.torch.room import check_room
-from ddstream.backends.torch.taken import mapping, taking
-from ddstream.backends.torch.weights import (
+from ddstream.backends.torch.network.head import Headed, Scores, beside
+from ddstream.backends.torch.network.room import check_room
+from ddstream.backends.torch.network.taken import mapping, taking
+from ddstream.backends.torch.network.weights import (
     State,
     choose,
     read_script,
     read_state,
     scripted,
 )
+from ddstream.backends.torch.purpose import BESIDE, DETECTORS, READERS, TEXTS, TRACEABLE
 from ddstream.data import UNSIZED, Dimensions
 from ddstream.errors import ParameterError
 from ddstream.repository import Repository

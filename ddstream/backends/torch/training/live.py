@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddstream.api.solver import Solver
-from ddstream.backends.torch.stepping import Stepped
+from ddstream.backends.torch.training.stepping import Stepped
 from ddstream.measures import PER_CLASS, averaged
 
 COUNTERS = ("iteration", "train_loss")

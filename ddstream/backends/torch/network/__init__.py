@@ -1,0 +1,1 @@
+"""Models: how they are built and loaded, what they are given, how they are made ready."""

@@ -1,0 +1,1 @@
+"""Trainings: steps, tests, checkpoints, and the processes that share them."""
