@@ -17,10 +17,11 @@ from torchvision.models import resnet18
 
 from ddstream.backends.torch.backend import TorchBackend
 from ddstream.data import Batch, Dimensions, Normalise, Sample
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from tests.backends.conftest import MakeBackend, MakeSetup
 from tests.backends.digit_sets import digits
+from tests.backends.trainings import trained
 
 TWO = {"template": "resnet18", "nclasses": 2}
 
@@ -161,3 +162,23 @@ def test_pretrained_weights_must_be_there(tmp_path: Path, make_backend: MakeBack
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ParameterError, match=r"notes.txt is none of: \.npt"):
         make_backend(TWO, pretrained=tmp_path / "notes.txt")
+
+
+class Lone(nn.Module):
+    """Was traced with one image, and takes no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.layer(images.mean((2, 3)).view(1, 3))
+        return scores
+
+
+def test_a_traced_net_that_cannot_take_a_batch_is_bad_data_for_its_training(
+    repository: Repository,
+) -> None:
+    repository.write("lone.pt", scripted(Lone()))
+    with pytest.raises(InputError, match="the traced net takes no samples of 8x"):
+        trained(repository)

@@ -20,7 +20,7 @@ DETECTORS: Mapping[str, Mapping[str, Any]] = {
     },
     "retinanet": {
         "options": {"backbone": "resnet18", "anchor_sizes": [16, 24, 32, 48, 64]},
-        "solver": {"base_lr": 5e-4, "iterations": 1200, "test_interval": 300},
+        "solver": {"base_lr": 3e-4, "iterations": 3000, "test_interval": 500},
     },
 }
 

@@ -12,8 +12,10 @@ from torch import distributed
 
 from ddstream.api.torch import TorchTraining
 from ddstream.backends.torch.devices import half
+from ddstream.backends.torch.failures import meaning
 from ddstream.backends.torch.network.inputs import arguments, without_padding
 from ddstream.backends.torch.network.model import Model, body
+from ddstream.backends.torch.network.taken import untaken
 from ddstream.backends.torch.objectives import Inputs, Losses, Objective, Remembering, Tensors
 from ddstream.backends.torch.training.following import Average, Lookahead
 from ddstream.backends.torch.training.loader import Loaded
@@ -21,7 +23,7 @@ from ddstream.backends.torch.training.schedule import rate
 from ddstream.backends.torch.training.sharpness import uphill
 from ddstream.backends.torch.training.solvers import clip, make_solver, resumed
 from ddstream.backends.torch.training.together import Together
-from ddstream.errors import ParameterError
+from ddstream.errors import InputError, ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +155,31 @@ class Stepping:
         return [*losses, self._backward(last, len(batches))]
 
     def _backward(self, batch: Loaded, share: int) -> Losses:
-        with self._arithmetic(), _enough_samples():
+        with self._arithmetic(), self._blamed(batch):
             losses = self._objective.losses(self._called, self._inputs(batch), batch.targets)
         total = losses.total if share == 1 else losses.total / share
         self._scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         parts = {name: each.detach() / share for name, each in losses.parts.items()}
         return Losses(total.detach(), parts)
+
+    @contextmanager
+    def _blamed(self, batch: Loaded) -> Iterator[None]:
+        """Raises ParameterError where a layer normalises over a batch that has one value only,
+        InputError where a traced net cannot compute with the batch."""
+        try:
+            yield
+        except ValueError as error:
+            if not str(error).startswith("Expected more than 1 value per channel"):
+                raise
+            raise ParameterError(
+                "parameters.mllib.net.batch_size: the model normalises over its batches, "
+                "and one sample of this size is too few"
+            ) from error
+        except RuntimeError as error:
+            if not self._model.traced or meaning(error, {self._device}) != "sample":
+                raise
+            first = next(iter(batch.inputs.values()))
+            raise InputError(untaken(first.shape, error)) from error
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self._half is None:
@@ -181,17 +202,3 @@ class Stepping:
             sums /= self._ranks
         found: list[float] = sums.tolist()
         return found
-
-
-@contextmanager
-def _enough_samples() -> Iterator[None]:
-    """Raises ParameterError where a layer normalises over a batch that has one value only."""
-    try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith("Expected more than 1 value per channel"):
-            raise
-        raise ParameterError(
-            "parameters.mllib.net.batch_size: the model normalises over its batches, "
-            "and one sample of this size is too few"
-        ) from error
