@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import cv2
+import numpy as np
 import orjson
 import pytest
 import typer
@@ -61,6 +63,7 @@ def test_an_interrupt_before_the_training_is_a_cancelled_run(
     tmp_path: Path, deepdetect: Command
 ) -> None:
     (tmp_path / "data" / "cat").mkdir(parents=True)
+    assert cv2.imwrite(str(tmp_path / "data" / "cat" / "one.png"), np.zeros((8, 8, 3), np.uint8))
     data, model = tmp_path / "data", tmp_path / "runs"
     flags = {"train_data": data, "test_data": data, "repository": model, "run_name": "one"}
     profile, options = training(Said("resnet18", None, {**flags, "job_dir": model}, ()))

@@ -42,7 +42,7 @@ def test_events_are_lines_or_one_array() -> None:
     each = [orjson.loads(line) for line in lines("jsonl")]
     names = [event["event"] for event in each]
     assert names == [event["event"] for event in orjson.loads(array)]
-    assert set(each[0]) == {"event", "timestamp", "run_id", "run_name"}
+    assert set(each[0]) == {"event", "timestamp", "run_id", "run_name", "resume"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each[0]["timestamp"])
 
 

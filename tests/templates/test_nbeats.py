@@ -168,7 +168,7 @@ def test_series_of_another_size_are_refused() -> None:
 @pytest.mark.parametrize(
     ("params", "text"),
     [
-        ({"stackdef": ["x3"]}, "stackdef: 'x3' is none of tk .trend"),
+        ({"stackdef": ["x3"]}, "stackdef: 'x3' is none of tK .trend"),
         ({"stackdef": ["t"]}, "'t' is none of"),
         ({"stackdef": ["g0"]}, "'g0' is none of"),
         ({"stackdef": ["t2", "h99999"]}, "'h99999' is none of"),
