@@ -32,7 +32,7 @@ demo: $(READY) ## train on handwritten digits and stream them through a local Ka
 test: $(READY) ## run the tests, on a real Kafka; a process a core, each with a broker
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-learn: $(READY) ## teach every kind of service in full, for about an hour
+learn: $(READY) ## teach every kind of service in full, for about two hours
 	@$(BIN)/python -m pytest tests/learning --full
 
 lint: $(READY) ## ruff, mypy --strict, and who may import whom
