@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,16 @@ class Impatient:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler of SIGINT: a shell's background jobs are started without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.promise("python.cli")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_before_the_training_is_a_cancelled_run(
     tmp_path: Path, deepdetect: Command
 ) -> None:
