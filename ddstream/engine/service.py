@@ -24,8 +24,6 @@ from ddstream.errors import InputError, ParameterError
 from ddstream.repository import Repository
 from ddstream.tasks.options import idle, misplaced, unmeasured
 
-_ALIASES = {"csv_ts": "csvts"}
-"""Names of connectors that have another one too."""
 PLANS = 64
 """Plans that a service keeps; callers use few sets of parameters, an attacker many."""
 
@@ -148,10 +146,13 @@ class Service:
         """The connector for these parameters over the service's own. Raises InputError."""
         own = self.definition.parameters.input
         name = str(own.get("connector", ""))
-        asked = raw.get("connector") or name
-        if isinstance(asked, str) and _ALIASES.get(asked, asked) != _ALIASES.get(name, name):
-            raise InputError(f"parameters.input.connector: input should be {name!r}")
-        return CONNECTORS.load(name)(merged(own, raw), self.repository, self.limits)
+        kind, asked = CONNECTORS.load(name), raw.get("connector")
+        if isinstance(asked, str) and asked:
+            # A connector may have two names.
+            same = asked in CONNECTORS and CONNECTORS.load(asked) is kind
+            if not same:
+                raise InputError(f"parameters.input.connector: input should be {name!r}")
+        return kind(merged(own, raw), self.repository, self.limits)
 
     def describe(self) -> Json:
         """What this process knows of it, for `GET /services/x` (contract 1.5)."""

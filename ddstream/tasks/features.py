@@ -42,11 +42,10 @@ class Features:
 
 def _values(row: Array, output: OutputParameters) -> list[float] | list[bool] | str:
     """The values as they are, or whether each is above zero, in the form asked for."""
-    above = row > 0
     if output.string_binarized:
-        return above.astype(np.uint8).astype("S1").tobytes().decode()
+        return (row > 0).astype(np.uint8).astype("S1").tobytes().decode()
     if output.bool_binarized:
-        flags: list[bool] = above.tolist()
+        flags: list[bool] = (row > 0).tolist()
         return flags
-    values: list[float] = (above if output.binarized else row).astype(np.float64).tolist()
+    values: list[float] = (row > 0 if output.binarized else row).astype(np.float64).tolist()
     return values

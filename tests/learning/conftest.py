@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,13 +19,12 @@ from ddstream.client import Client
 from ddstream.deepdetect import DeepDetect
 from ddstream.engine.engine import Engine
 from ddstream.face.face import Face
-from ddstream.rest.app import app
-from ddstream.rest.server import Server
 from ddstream.settings import Settings
 from ddstream.stream.client import KafkaApi
 from ddstream.stream.connection import Connection
 from ddstream.stream.worker import Worker
 from tests.learning.learner import School
+from tests.serving import Serving
 
 
 @pytest.fixture
@@ -51,8 +49,8 @@ def school(request: pytest.FixtureRequest, tmp_path: Path, full: bool) -> Iterat
         if edge == "python":
             face: Face = stack.enter_context(DeepDetect(Settings(roots=str(tmp_path))))
         elif edge == "rest":
-            url = stack.enter_context(_Serving(Settings(roots=str(tmp_path))))
-            face = stack.enter_context(Client(url))
+            server = stack.enter_context(Serving(Settings(roots=str(tmp_path))))
+            face = stack.enter_context(Client(server.url))
         else:
             settings = Settings(
                 bootstrap=request.getfixturevalue("kafka"),
@@ -76,31 +74,3 @@ async def _worker(settings: Settings) -> AsyncIterator[Api]:
         finally:
             worker.stop()
             await running
-
-
-class _Serving:
-    """A server of the whole REST API on a thread of its own."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self._url
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
-
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with (
-            Engine(self._settings) as engine,
-            Server(app(engine, self._settings), "127.0.0.1", 0) as server,
-        ):
-            self._url = server.url
-            self._ready.set()
-            await self._stop.wait()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ddstream.engine.engine import Engine
-from ddstream.rest.app import app
-from ddstream.rest.server import Server
 from ddstream.settings import Settings
 from tests.rest.dd_client import DD, DDCommunicationError
+from tests.serving import Serving
 
 Json = dict[str, Any]
 IMAGES: Json = {"connector": "image", "width": 32, "height": 32, "rgb": True, "scale": 0.0039}
@@ -95,8 +91,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(root: Path) -> Iterator[Client]:
     """A client of a server that runs as long as a module's tests."""
-    with _Serving(Settings(roots=str(root))) as port:
-        yield Client(DD("127.0.0.1", port), root)
+    with Serving(Settings(roots=str(root))) as server:
+        yield Client(DD("127.0.0.1", server.port), root)
 
 
 @pytest.fixture(scope="module")
@@ -112,31 +108,3 @@ def pets(root: Path) -> dict[str, Path]:
                 image[..., channel] += 100
                 assert cv2.imwrite(str(found[name] / pet / f"{number}.jpg"), image)
     return found
-
-
-class _Serving:
-    """A server of the whole REST API on a thread of its own; gives its port."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-
-    def __enter__(self) -> int:
-        self._thread.start()
-        assert self._ready.wait(60)
-        return self._port
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
-
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with (
-            Engine(self._settings) as engine,
-            Server(app(engine, self._settings), "127.0.0.1", 0) as server,
-        ):
-            self._port = server.port
-            self._ready.set()
-            await self._stop.wait()

@@ -15,7 +15,7 @@ WARNING_BYTES = 4096
 def fitting(row: JobRow, limit: int) -> JobRow:
     """The row in at most `limit` bytes, if leaving out measures and predictions can do that.
 
-    The largest ones go first; the job's warnings name them. The file `metrics.json` has them all.
+    The largest ones go first; the job's warnings name them. `metrics.json` has all the measures.
     """
     size = len(dumps(row.model_dump()))
     if size <= limit:
